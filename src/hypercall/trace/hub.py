@@ -1,0 +1,96 @@
+"""The hub: a machine emits into it, writers and counters subscribe to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypercall.trace.events import (
+    ConsoleEvent,
+    Event,
+    HaltEvent,
+    HypercallEvent,
+    InterruptEvent,
+    MachineEvent,
+    MsrEvent,
+    VtlEvent,
+)
+
+EventKind = (
+    type[HypercallEvent]
+    | type[MsrEvent]
+    | type[ConsoleEvent]
+    | type[InterruptEvent]
+    | type[HaltEvent]
+    | type[VtlEvent]
+    | type[MachineEvent]
+)
+"""One of the event classes."""
+
+ALL_KINDS: tuple[EventKind, ...] = (
+    HypercallEvent,
+    MsrEvent,
+    ConsoleEvent,
+    InterruptEvent,
+    HaltEvent,
+    VtlEvent,
+    MachineEvent,
+)
+"""Every event class, in the order in which :mod:`hypercall.trace.events` describes them."""
+
+
+class TraceHub:
+    """Hands every event to those who asked for its kind, in the order in which they asked.
+
+    Attributes:
+        active: whether anybody subscribed to anything; a plain attribute, so that the machine can
+            test it on every exit at no cost.
+    """
+
+    __slots__ = ("_callbacks", "active")
+
+    def __init__(self) -> None:
+        self.active: bool = False
+        # A tuple per kind is never changed but replaced, so a callback may subscribe or
+        # unsubscribe while an event is being handed out.
+        self._callbacks: dict[type, tuple[Callable[[Event], None], ...]] = {}
+
+    def subscribe(self, callback: Callable[[Event], None], *kinds: EventKind) -> Callable[[], None]:
+        """Call ``callback`` with every event of the given kinds from now on.
+
+        Args:
+            callback: called on the thread that runs the machine. What it raises ends the run.
+            kinds: the event classes wanted; none means all.
+
+        Returns:
+            A function that ends the subscription; calling it twice does no harm.
+        """
+        wanted = kinds or ALL_KINDS
+        for kind in wanted:
+            self._callbacks[kind] = (*self._callbacks.get(kind, ()), callback)
+        self.active = True
+        ended = False
+
+        def unsubscribe() -> None:
+            nonlocal ended
+            if ended:
+                return
+            ended = True
+            for kind in wanted:
+                rest = list(self._callbacks[kind])
+                rest.remove(callback)
+                if rest:
+                    self._callbacks[kind] = tuple(rest)
+                else:
+                    del self._callbacks[kind]
+            self.active = bool(self._callbacks)
+
+        return unsubscribe
+
+    def wants(self, kind: EventKind) -> bool:
+        """Tell whether an event of this class would reach anybody; if not, do not build it."""
+        return kind in self._callbacks
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to all who asked for its kind."""
+        for callback in self._callbacks.get(type(event), ()):
+            callback(event)

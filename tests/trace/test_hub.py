@@ -1,0 +1,68 @@
+from hypercall.trace.events import Event, HaltEvent, MachineEvent, MsrEvent, Position
+from hypercall.trace.hub import ALL_KINDS, TraceHub
+
+WHERE = Position(5, 0, 0, 0x1000)
+
+
+def test_a_hub_with_no_subscriber_is_inactive_and_wants_nothing() -> None:
+    hub = TraceHub()
+    assert not hub.active
+    assert not any(hub.wants(kind) for kind in ALL_KINDS)
+    hub.emit(HaltEvent(WHERE, True))
+
+
+def test_only_the_wanted_kinds_arrive() -> None:
+    hub = TraceHub()
+    seen: list[Event] = []
+    hub.subscribe(seen.append, HaltEvent, MachineEvent)
+    assert hub.active
+    assert hub.wants(HaltEvent)
+    assert not hub.wants(MsrEvent)
+    halt, machine = HaltEvent(WHERE, True), MachineEvent(WHERE, "reset", "reset by the guest")
+    for event in (halt, MsrEvent(WHERE, 0x40000000, 1, True), machine):
+        hub.emit(event)
+    assert seen == [halt, machine]
+
+
+def test_no_kinds_means_all_kinds() -> None:
+    hub = TraceHub()
+    hub.subscribe(lambda event: None)
+    assert all(hub.wants(kind) for kind in ALL_KINDS)
+
+
+def test_subscribers_are_called_in_the_order_of_subscription() -> None:
+    hub = TraceHub()
+    order: list[str] = []
+    hub.subscribe(lambda event: order.append("first"), HaltEvent)
+    hub.subscribe(lambda event: order.append("second"), HaltEvent)
+    hub.emit(HaltEvent(WHERE, False))
+    assert order == ["first", "second"]
+
+
+def test_unsubscribing_ends_only_that_subscription_and_can_be_repeated() -> None:
+    hub = TraceHub()
+    seen: list[Event] = []
+    first = hub.subscribe(seen.append, HaltEvent)
+    second = hub.subscribe(seen.append, HaltEvent)
+    first()
+    first()
+    hub.emit(HaltEvent(WHERE, True))
+    assert len(seen) == 1
+    second()
+    assert not hub.active
+    assert not hub.wants(HaltEvent)
+
+
+def test_a_callback_may_unsubscribe_itself_while_it_is_called() -> None:
+    hub = TraceHub()
+    calls: list[str] = []
+
+    def once(event: Event) -> None:
+        calls.append("once")
+        end()
+
+    end = hub.subscribe(once, HaltEvent)
+    hub.subscribe(lambda event: calls.append("always"), HaltEvent)
+    hub.emit(HaltEvent(WHERE, True))
+    hub.emit(HaltEvent(WHERE, True))
+    assert calls == ["once", "always", "always"]
