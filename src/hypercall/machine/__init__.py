@@ -1,0 +1,1 @@
+"""The board: buses, devices, loaders, tables for the firmware interface, and the run loop."""
