@@ -1,0 +1,1 @@
+"""What each hypercall does: one module per family of calls."""

@@ -1,0 +1,1 @@
+"""The state that hypercalls read and change: partition, processors, memory, interrupts, time."""

@@ -1,0 +1,184 @@
+"""What a change of the partition's state does to the processors: the boundary to the machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from hypercall.partition.virtual_processor import VirtualProcessor
+    from hypercall.tlfs.initial_context import InitialVpContext
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationFlush:
+    """Virtual address translations that must be gone when the effect returns.
+
+    Dropping more than asked is allowed (TLFS, HvCallFlushVirtualAddressSpace).
+
+    Attributes:
+        targets: the virtual processors whose translations go, the caller possibly among them.
+        vtl: the VTL whose translations go.
+        address_space: the CR3 value they belong to, or None for all address spaces.
+        ranges: (first byte address, page count) of each range in pages of 4096 bytes, or None for
+            all addresses.
+        keep_globals: whether translations of global pages may stay.
+    """
+
+    targets: "tuple[VirtualProcessor, ...]"
+    vtl: int
+    address_space: int | None
+    ranges: tuple[tuple[int, int], ...] | None = None
+    keep_globals: bool = False
+
+
+class Effects(Protocol):
+    """What the partition asks of the machine that runs its processors."""
+
+    def flush_translations(self, flush: TranslationFlush) -> None:
+        """Drop virtual address translations; complete for every target on return."""
+
+    def interrupt_changed(self, vp: "VirtualProcessor") -> None:
+        """What the VP's local APICs could deliver has changed: wake it, or look at it soon."""
+
+    def yield_turn(self, vp: "VirtualProcessor") -> None:
+        """End the VP's turn early: it waits for another processor."""
+
+    def idle(self, vp: "VirtualProcessor") -> None:
+        """Let the VP rest until an interrupt is pending for it, whatever its IF is."""
+
+    def start_processor(
+        self, vp: "VirtualProcessor", vtl: int, context: "InitialVpContext"
+    ) -> None:
+        """Start a VP in a VTL with the given registers, the others as after INIT."""
+
+    def init_processor(self, vp: "VirtualProcessor") -> None:
+        """Put the VP into the state after INIT; it runs no code until its start-up message."""
+
+    def startup_processor(self, vp: "VirtualProcessor", vector: int) -> None:
+        """Start a VP that waits for it in real mode at ``vector << 12``."""
+
+    def nmi(self, vp: "VirtualProcessor") -> None:
+        """Make a non-maskable interrupt pending on the VP."""
+
+    def read_register(self, vp: "VirtualProcessor", vtl: int, name: int) -> int:
+        """Return a register of the processor itself, by HV_REGISTER_NAME.
+
+        16-byte registers (segments, tables, XMM) come as the HV_REGISTER_VALUE read as one
+        little-endian number.
+        """
+
+    def write_register(self, vp: "VirtualProcessor", vtl: int, name: int, value: int) -> None:
+        """Set a register of the processor itself, by HV_REGISTER_NAME; without side effects."""
+
+    def deadline_changed(self) -> None:
+        """The earliest deadline of the timer queue may have become another."""
+
+    def reset(self) -> None:
+        """The guest asked for a reset of the partition."""
+
+    def untouched_ranges(self) -> list[tuple[int, int]]:
+        """Return (first page, page count) of the RAM that nothing has ever written."""
+
+    def crash(self, parameters: Sequence[int], message: bytes | None) -> None:
+        """The guest reports that it has crashed.
+
+        Args:
+            parameters: the five crash parameters.
+            message: the text that it left in memory, if it says that it did.
+        """
+
+
+class Effect(NamedTuple):
+    """One effect as `RecordingEffects` keeps it.
+
+    Attributes:
+        name: the name of the method of `Effects`.
+        arguments: what it was called with.
+    """
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class RecordingEffects:
+    """Effects without a machine: everything asked for is kept in a list.
+
+    Attributes:
+        effects: the effects so far, oldest first.
+        registers: the processor registers, by (VP index, VTL, register name); absent ones read 0.
+        untouched: what `untouched_ranges` returns.
+    """
+
+    effects: list[Effect] = field(default_factory=list)
+    registers: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    untouched: list[tuple[int, int]] = field(default_factory=list)
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        """Return the arguments of every effect of one name, oldest first."""
+        return [effect.arguments for effect in self.effects if effect.name == name]
+
+    def clear(self) -> None:
+        """Forget the effects so far; the registers stay."""
+        self.effects.clear()
+
+    def _record(self, name: str, *arguments: Any) -> None:
+        self.effects.append(Effect(name, arguments))
+
+    def flush_translations(self, flush: TranslationFlush) -> None:
+        """Record the effect."""
+        self._record("flush_translations", flush)
+
+    def interrupt_changed(self, vp: "VirtualProcessor") -> None:
+        """Record the effect."""
+        self._record("interrupt_changed", vp)
+
+    def yield_turn(self, vp: "VirtualProcessor") -> None:
+        """Record the effect."""
+        self._record("yield_turn", vp)
+
+    def idle(self, vp: "VirtualProcessor") -> None:
+        """Record the effect."""
+        self._record("idle", vp)
+
+    def start_processor(
+        self, vp: "VirtualProcessor", vtl: int, context: "InitialVpContext"
+    ) -> None:
+        """Record the effect."""
+        self._record("start_processor", vp, vtl, context)
+
+    def init_processor(self, vp: "VirtualProcessor") -> None:
+        """Record the effect."""
+        self._record("init_processor", vp)
+
+    def startup_processor(self, vp: "VirtualProcessor", vector: int) -> None:
+        """Record the effect."""
+        self._record("startup_processor", vp, vector)
+
+    def nmi(self, vp: "VirtualProcessor") -> None:
+        """Record the effect."""
+        self._record("nmi", vp)
+
+    def read_register(self, vp: "VirtualProcessor", vtl: int, name: int) -> int:
+        """Return what was last written to the register, or 0."""
+        return self.registers.get((vp.index, vtl, name), 0)
+
+    def write_register(self, vp: "VirtualProcessor", vtl: int, name: int, value: int) -> None:
+        """Record the effect and keep the value."""
+        self.registers[vp.index, vtl, name] = value
+        self._record("write_register", vp, vtl, name, value)
+
+    def deadline_changed(self) -> None:
+        """Do nothing: without a machine nobody waits for deadlines."""
+
+    def reset(self) -> None:
+        """Record the effect."""
+        self._record("reset")
+
+    def untouched_ranges(self) -> list[tuple[int, int]]:
+        """Return `untouched`."""
+        return list(self.untouched)
+
+    def crash(self, parameters: Sequence[int], message: bytes | None) -> None:
+        """Record the effect."""
+        self._record("crash", tuple(parameters), message)
