@@ -1,0 +1,87 @@
+"""The HV_STATUS values that a hypercall returns in bits 15:0 of its result."""
+
+from enum import IntEnum
+
+
+class HvStatus(IntEnum):
+    """An HV_STATUS, named as in the TLFS without the prefix ``HV_STATUS_``.
+
+    Source: TLFS ``datatypes/hv_status``, TLFS 6.0b appendix B and the headers built from it.
+    INSUFFICIENT_BUFFERS is 0x13: one PDF table prints it as 0x33, which is INSUFFICIENT_BUFFER.
+    """
+
+    SUCCESS = 0x00
+    INVALID_HYPERCALL_CODE = 0x02
+    INVALID_HYPERCALL_INPUT = 0x03
+    INVALID_ALIGNMENT = 0x04
+    INVALID_PARAMETER = 0x05
+    ACCESS_DENIED = 0x06
+    INVALID_PARTITION_STATE = 0x07
+    OPERATION_DENIED = 0x08
+    UNKNOWN_PROPERTY = 0x09
+    PROPERTY_VALUE_OUT_OF_RANGE = 0x0A
+    INSUFFICIENT_MEMORY = 0x0B
+    PARTITION_TOO_DEEP = 0x0C
+    INVALID_PARTITION_ID = 0x0D
+    INVALID_VP_INDEX = 0x0E
+    NOT_FOUND = 0x10
+    INVALID_PORT_ID = 0x11
+    INVALID_CONNECTION_ID = 0x12
+    INSUFFICIENT_BUFFERS = 0x13
+    NOT_ACKNOWLEDGED = 0x14
+    INVALID_VP_STATE = 0x15
+    ACKNOWLEDGED = 0x16
+    INVALID_SAVE_RESTORE_STATE = 0x17
+    INVALID_SYNIC_STATE = 0x18
+    OBJECT_IN_USE = 0x19
+    INVALID_PROXIMITY_DOMAIN_INFO = 0x1A
+    NO_DATA = 0x1B
+    INACTIVE = 0x1C
+    NO_RESOURCES = 0x1D
+    FEATURE_UNAVAILABLE = 0x1E
+    PARTIAL_PACKET = 0x1F
+    PROCESSOR_FEATURE_NOT_SUPPORTED = 0x20
+    PROCESSOR_CACHE_LINE_FLUSH_SIZE_INCOMPATIBLE = 0x30
+    INSUFFICIENT_BUFFER = 0x33
+    INCOMPATIBLE_PROCESSOR = 0x37
+    INSUFFICIENT_DEVICE_DOMAINS = 0x38
+    CPUID_FEATURE_VALIDATION_ERROR = 0x3C
+    CPUID_XSAVE_FEATURE_VALIDATION_ERROR = 0x3D
+    PROCESSOR_STARTUP_TIMEOUT = 0x3E
+    SMX_ENABLED = 0x3F
+    INVALID_LP_INDEX = 0x41
+    INVALID_REGISTER_VALUE = 0x50
+    INVALID_VTL_STATE = 0x51
+    NX_NOT_DETECTED = 0x55
+    INVALID_DEVICE_ID = 0x57
+    INVALID_DEVICE_STATE = 0x58
+    PENDING_PAGE_REQUESTS = 0x59
+    PAGE_REQUEST_INVALID = 0x60
+    KEY_ALREADY_EXISTS = 0x65
+    DEVICE_ALREADY_IN_DOMAIN = 0x66
+    INVALID_CPU_GROUP_ID = 0x6F
+    INVALID_CPU_GROUP_STATE = 0x70
+    OPERATION_FAILED = 0x71
+    NOT_ALLOWED_WITH_NESTED_VIRT_ACTIVE = 0x72
+    INSUFFICIENT_ROOT_MEMORY = 0x73
+    EVENT_BUFFER_ALREADY_FREED = 0x74
+    INSUFFICIENT_CONTIGUOUS_MEMORY = 0x75
+    TIMEOUT = 0x78
+    CALL_PENDING = 0x79
+    VTL_ALREADY_ENABLED = 0x86
+    UNKNOWN_REGISTER_NAME = 0x87
+
+
+_NAMES = {int(status): status.name for status in HvStatus}
+
+
+def status_text(value: int) -> str:
+    """Name a status value for people, also one that no public list names.
+
+    Args:
+        value: bits 15:0 of a result.
+
+    Returns:
+        The name, or ``status 0x9999`` for an unknown value.
+    """
+    return _NAMES.get(value) or f"status {value:#06x}"
