@@ -1,0 +1,502 @@
+"""Where sources disagree: one named decision for each question, with its variants and sources.
+
+A partition has a `ReadingSet`. ``hyperv`` is the default: what the TLFS says, unless there is
+evidence that Microsoft's hypervisor does otherwise. ``kvm``, ``xen`` and ``openvmm`` answer as those
+implementations do; a question that one of them never meets has the answer of ``hyperv`` there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Self
+
+from hypercall.errors import InputError
+from hypercall.tlfs.status import HvStatus
+
+SET_NAMES = ("hyperv", "kvm", "xen", "openvmm")
+
+
+class EmptyMask(Enum):
+    """What a flush with mask 0 and without ALL_PROCESSORS means."""
+
+    REFUSE = "refused with INVALID_PARAMETER"
+    ALL_PROCESSORS = "all processors"
+    NOTHING = "no processor: success, nothing is flushed"
+
+
+class SetFormat(Enum):
+    """What a VP set of a format other than sparse means."""
+
+    ALL_AND_REFUSE_UNKNOWN = "format 1 is all processors, others are refused"
+    ANY_IS_ALL = "every format but sparse is all processors"
+    SPARSE_ONLY = "every format but sparse is refused"
+
+
+class ReservedControlBits(Enum):
+    """What becomes of RsvdZ bits of the control word."""
+
+    REFUSE = "refused with INVALID_HYPERCALL_INPUT, after an unknown code"
+    REFUSE_FIRST = "refused with INVALID_HYPERCALL_INPUT, before the code is looked at"
+    IGNORE = "ignored"
+
+
+class ReservedFields(Enum):
+    """What becomes of RsvdZ fields and undefined flags in the parameters."""
+
+    REFUSE = "refused with INVALID_PARAMETER"
+    IGNORE = "ignored"
+
+
+class FastXmmGate(Enum):
+    """When register input is #UD because XMM input is not offered."""
+
+    WHEN_BLOCK_NEEDS_XMM = "when the input does not fit RDX and R8"
+    WHEN_CALL_KNOWS_XMM = "always on a call that could use XMM, even if the input fits"
+
+
+class Enforcement(Enum):
+    """Whether what CPUID only recommends is also a condition."""
+
+    ADVICE = "advice only"
+    GATE = "refused with ACCESS_DENIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One decision.
+
+    Attributes:
+        name: attribute of `ReadingSet`.
+        question: what the sources disagree about.
+        variants: the answer of each set.
+        sources: who says so.
+    """
+
+    name: str
+    question: str
+    variants: Mapping[str, Any]
+    sources: str
+
+
+def _reading(
+    name: str,
+    question: str,
+    sources: str,
+    *,
+    hyperv: object,
+    kvm: object,
+    xen: object,
+    openvmm: object,
+) -> Reading:
+    variants = {"hyperv": hyperv, "kvm": kvm, "xen": xen, "openvmm": openvmm}
+    return Reading(name, question, MappingProxyType(variants), sources)
+
+
+_S = HvStatus
+
+READINGS = (
+    _reading(
+        "reserved_control_bits",
+        "Are bits 30:27, 47:44 and 63:60 of the control word refused, and before an unknown code?",
+        "TLFS hypercall-interface; KVM hyperv.c; Xen viridian.c; OpenVMM support.rs",
+        hyperv=ReservedControlBits.REFUSE,
+        kvm=ReservedControlBits.REFUSE_FIRST,
+        xen=ReservedControlBits.IGNORE,
+        openvmm=ReservedControlBits.IGNORE,
+    ),
+    _reading(
+        "nested_bit",
+        "What does bit 31 of the control word do where there is no hypervisor beneath?",
+        "TLFS names the bit only; KVM counts it as reserved; OpenVMM and Xen ignore it",
+        hyperv=_S.INVALID_HYPERCALL_INPUT,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=None,
+        openvmm=None,
+    ),
+    _reading(
+        "rep_rules",
+        "Are rep count, rep start and variable header checked against the call?",
+        "TLFS hypercall-interface; KVM, OpenVMM: yes; Xen: no",
+        hyperv=True,
+        kvm=True,
+        xen=False,
+        openvmm=True,
+    ),
+    _reading(
+        "flush_list_rep_start",
+        "What answers a flush of a list whose rep start index is not 0?",
+        "KVM never completes partly and refuses it; the others continue from there",
+        hyperv=None,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=None,
+        openvmm=None,
+    ),
+    _reading(
+        "page_crossing",
+        "What answers a parameter list in memory that crosses a page?",
+        "TLFS common statuses: 4; OpenVMM tests.rs: 3; KVM and Xen do not check",
+        hyperv=_S.INVALID_ALIGNMENT,
+        kvm=None,
+        xen=None,
+        openvmm=_S.INVALID_HYPERCALL_INPUT,
+    ),
+    _reading(
+        "misalignment",
+        "What answers a parameter address that is no multiple of 8?",
+        "TLFS, OpenVMM, QEMU: 4; KVM and Xen do not check for flushes and IPIs",
+        hyperv=_S.INVALID_ALIGNMENT,
+        kvm=None,
+        xen=None,
+        openvmm=_S.INVALID_ALIGNMENT,
+    ),
+    _reading(
+        "overlap",
+        "What answers input and output lists that overlap in memory?",
+        "TLFS forbids it and names no status; Linux did it for years on real hosts; no public"
+        " implementation checks",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=None,
+    ),
+    _reading(
+        "address_outside_gpa_space",
+        "What answers a parameter address beyond the physical address bits?",
+        "TLFS common statuses: 4; the others fail to read: OpenVMM, KVM 3, Xen 5",
+        hyperv=_S.INVALID_ALIGNMENT,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.INVALID_HYPERCALL_INPUT,
+    ),
+    _reading(
+        "inaccessible_parameters",
+        "What answers a parameter page that is unmapped or protected?",
+        "TLFS: an intercept to the parent, which a partition without one cannot have; OpenVMM,"
+        " KVM 3, Xen 5",
+        hyperv=_S.INVALID_HYPERCALL_INPUT,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.INVALID_HYPERCALL_INPUT,
+    ),
+    _reading(
+        "fast_unsupported",
+        "What answers the register form on a call that has none?",
+        "TLFS: too large; OpenVMM TooBigForFast: 3; KVM debug and extended calls, Xen: 5",
+        hyperv=_S.INVALID_HYPERCALL_INPUT,
+        kvm=_S.INVALID_PARAMETER,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.INVALID_HYPERCALL_INPUT,
+    ),
+    _reading(
+        "fast_extended",
+        "What answers the register form of an extended call that could have one (0x8001)?",
+        "KVM: 5 for all extended calls; the size rule allows it; a KVM fork returns it in RDX",
+        hyperv=None,
+        kvm=_S.INVALID_PARAMETER,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=None,
+    ),
+    _reading(
+        "fast_xmm_calls",
+        "What answers the register form of calls that could need XMM (flushes, IPI of a set)?",
+        "Xen viridian.c: 5; the others allow it",
+        hyperv=None,
+        kvm=None,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=None,
+    ),
+    _reading(
+        "fast_xmm_gate",
+        "When is register input #UD without the feature bit for XMM input?",
+        "TLFS hypercall-interface; KVM hyperv.c and its selftest hyperv_features.c",
+        hyperv=FastXmmGate.WHEN_BLOCK_NEEDS_XMM,
+        kvm=FastXmmGate.WHEN_CALL_KNOWS_XMM,
+        xen=FastXmmGate.WHEN_BLOCK_NEEDS_XMM,
+        openvmm=FastXmmGate.WHEN_BLOCK_NEEDS_XMM,
+    ),
+    _reading(
+        "fast_xmm_32_bit",
+        "May 32-bit callers pass input in XMM registers?",
+        "TLFS hypercall-interface: yes; OpenVMM: one register pair only, else 3",
+        hyperv=True,
+        kvm=True,
+        xen=True,
+        openvmm=False,
+    ),
+    _reading(
+        "fast_output_refused",
+        "What answers register output that is not offered or not possible? None is #UD.",
+        "TLFS hypercall-interface: #UD; OpenVMM support.rs: 3",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=_S.INVALID_HYPERCALL_INPUT,
+    ),
+    _reading(
+        "missing_extended_privilege",
+        "What answers an extended call without EnableExtendedHypercalls?",
+        "KVM selftest hyperv_features.c: 6; Xen, OpenVMM: 2",
+        hyperv=_S.ACCESS_DENIED,
+        kvm=_S.ACCESS_DENIED,
+        xen=_S.INVALID_HYPERCALL_CODE,
+        openvmm=_S.INVALID_HYPERCALL_CODE,
+    ),
+    _reading(
+        "recommendations",
+        "Are the CPUID recommendations of flushes, IPIs and spin waits also gates?",
+        "TLFS: recommendations; KVM with enforced CPUID: 6 (selftest hyperv_features.c)",
+        hyperv=Enforcement.ADVICE,
+        kvm=Enforcement.GATE,
+        xen=Enforcement.ADVICE,
+        openvmm=Enforcement.ADVICE,
+    ),
+    _reading(
+        "reserved_fields",
+        "Are RsvdZ fields and undefined flags in the parameters refused?",
+        "TLFS 6.0b p84, OpenVMM: 5; KVM ignores them; Xen ignores flags, refuses fields of IPIs",
+        hyperv=ReservedFields.REFUSE,
+        kvm=ReservedFields.IGNORE,
+        xen=ReservedFields.IGNORE,
+        openvmm=ReservedFields.REFUSE,
+    ),
+    _reading(
+        "ipi_reserved_fields",
+        "What answers reserved bytes, or a VTL byte that means nothing, in an IPI?",
+        "OpenVMM, Xen: 5; KVM: 3 in the register form, ignored in memory",
+        hyperv=_S.INVALID_PARAMETER,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.INVALID_PARAMETER,
+    ),
+    _reading(
+        "mask_zero_flush",
+        "What does a flush with processor mask 0 and without ALL_PROCESSORS do?",
+        "TLFS 6.0b p84, OpenVMM: 5; KVM: all, for Windows Server 2012; Xen: nothing",
+        hyperv=EmptyMask.REFUSE,
+        kvm=EmptyMask.ALL_PROCESSORS,
+        xen=EmptyMask.NOTHING,
+        openvmm=EmptyMask.REFUSE,
+    ),
+    _reading(
+        "empty_set_flush",
+        "What does a flush with an empty sparse set and without ALL_PROCESSORS do?",
+        "OpenVMM: 5; KVM, Xen and the text of HV_VP_SET: nothing",
+        hyperv=EmptyMask.REFUSE,
+        kvm=EmptyMask.NOTHING,
+        xen=EmptyMask.NOTHING,
+        openvmm=EmptyMask.REFUSE,
+    ),
+    _reading(
+        "vp_set_format",
+        "What do the formats of HV_VP_SET beside sparse mean?",
+        "TLFS, KVM, Xen, Linux: 1 is all; OpenVMM: 5; formats above 1 are all on KVM, else 5",
+        hyperv=SetFormat.ALL_AND_REFUSE_UNKNOWN,
+        kvm=SetFormat.ANY_IS_ALL,
+        xen=SetFormat.ALL_AND_REFUSE_UNKNOWN,
+        openvmm=SetFormat.SPARSE_ONLY,
+    ),
+    _reading(
+        "vp_set_bank_mismatch",
+        "What answers a set whose banks are not as many as the mask says? None is not checked.",
+        "OpenVMM and a report about a real host: 5; KVM: 3; Xen does not check",
+        hyperv=_S.INVALID_PARAMETER,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=None,
+        openvmm=_S.INVALID_PARAMETER,
+    ),
+    _reading(
+        "invalid_vector",
+        "What answers an IPI vector outside 0x10 to 0xFF?",
+        "TLFS 6.0b p105, OpenVMM, Xen: 5; KVM: 3",
+        hyperv=_S.INVALID_PARAMETER,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.INVALID_PARAMETER,
+    ),
+    _reading(
+        "empty_set_ipi_before_vector",
+        "Does an IPI to an empty set succeed before its vector is looked at?",
+        "KVM selftest hyperv_features.c: yes; OpenVMM, Xen: the vector is checked first",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "ipi_to_higher_vtl",
+        "What answers an IPI to a VTL above the caller's?",
+        "OpenVMM: 6; a KVM fork delivers it; Xen: 5; KVM ignores the byte",
+        hyperv=_S.ACCESS_DENIED,
+        kvm=_S.ACCESS_DENIED,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "non_global_list_flush",
+        "What answers NON_GLOBAL_MAPPINGS_ONLY on a list flush? None accepts it.",
+        "TLFS calls it an invalid option; OpenVMM, KVM, Xen accept it",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=None,
+    ),
+    _reading(
+        "flush_address_space",
+        "Is an address space that is no valid CR3 refused without ALL_VIRTUAL_ADDRESS_SPACES?",
+        "TLFS 6.0b p84: 5; no public implementation checks",
+        hyperv=_S.INVALID_PARAMETER,
+        kvm=None,
+        xen=None,
+        openvmm=None,
+    ),
+    _reading(
+        "message_payload_too_large",
+        "What answers a message payload above 240 bytes?",
+        "TLFS, OpenVMM: 5; QEMU: 3",
+        hyperv=_S.INVALID_PARAMETER,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.INVALID_PARAMETER,
+    ),
+    _reading(
+        "message_type_checked",
+        "Are message type 0 and types with bit 31 refused?",
+        "TLFS: 5; OpenVMM and QEMU pass the type on",
+        hyperv=True,
+        kvm=False,
+        xen=True,
+        openvmm=False,
+    ),
+    _reading(
+        "connection_id_mask",
+        "Which bits of a message's connection id are looked up?",
+        "TLFS: 24 bits and 8 of zero; OpenVMM looks up all 32; QEMU masks 24",
+        hyperv=0xFFFF_FFFF,
+        kvm=0x00FF_FFFF,
+        xen=0xFFFF_FFFF,
+        openvmm=0xFFFF_FFFF,
+    ),
+    _reading(
+        "post_without_own_synic",
+        "What answers a posted message while the caller's own SynIC is off? None allows it.",
+        "KVM selftest hyperv_features.c: 3; no condition elsewhere",
+        hyperv=None,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=None,
+        openvmm=None,
+    ),
+    _reading(
+        "start_self",
+        "What answers HvCallStartVirtualProcessor for the calling processor?",
+        "OpenVMM: 14 (its WHP back end: 5)",
+        hyperv=_S.INVALID_VP_INDEX,
+        kvm=_S.INVALID_VP_INDEX,
+        xen=_S.INVALID_VP_INDEX,
+        openvmm=_S.INVALID_VP_INDEX,
+    ),
+    _reading(
+        "start_running",
+        "What answers the start of a processor that runs? None starts it anew, as an INIT would.",
+        "OpenVMM: 21, remarking that the call works like an INIT",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=_S.INVALID_VP_STATE,
+    ),
+    _reading(
+        "start_context_checked",
+        "Is the initial context of a started processor checked?",
+        "TLFS: INVALID_REGISTER_VALUE; OpenVMM and a KVM fork do not check",
+        hyperv=True,
+        kvm=False,
+        xen=True,
+        openvmm=False,
+    ),
+    _reading(
+        "hypercall_msr_reserved_bits",
+        "Is a write of HYPERCALL with bits 11:2 set #GP?",
+        "TLFS: preserved; OpenVMM: #GP",
+        hyperv=False,
+        kvm=False,
+        xen=False,
+        openvmm=True,
+    ),
+    _reading(
+        "sint_vector_below_16",
+        "Is a masked SINT with a vector below 16 accepted?",
+        "TLFS: #GP unless masked; KVM accepts it when masked",
+        hyperv=True,
+        kvm=True,
+        xen=True,
+        openvmm=True,
+    ),
+)
+"""Every decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingSet:
+    """The decisions of a partition as plain attributes; `READINGS` says what each is about."""
+
+    name: str
+    reserved_control_bits: ReservedControlBits
+    nested_bit: HvStatus | None
+    rep_rules: bool
+    flush_list_rep_start: HvStatus | None
+    page_crossing: HvStatus | None
+    misalignment: HvStatus | None
+    overlap: HvStatus | None
+    address_outside_gpa_space: HvStatus
+    inaccessible_parameters: HvStatus
+    fast_unsupported: HvStatus
+    fast_extended: HvStatus | None
+    fast_xmm_calls: HvStatus | None
+    fast_xmm_gate: FastXmmGate
+    fast_xmm_32_bit: bool
+    fast_output_refused: HvStatus | None
+    missing_extended_privilege: HvStatus
+    recommendations: Enforcement
+    reserved_fields: ReservedFields
+    ipi_reserved_fields: HvStatus
+    mask_zero_flush: EmptyMask
+    empty_set_flush: EmptyMask
+    vp_set_format: SetFormat
+    vp_set_bank_mismatch: HvStatus | None
+    invalid_vector: HvStatus
+    empty_set_ipi_before_vector: bool
+    ipi_to_higher_vtl: HvStatus
+    non_global_list_flush: HvStatus | None
+    flush_address_space: HvStatus | None
+    message_payload_too_large: HvStatus
+    message_type_checked: bool
+    connection_id_mask: int
+    post_without_own_synic: HvStatus | None
+    start_self: HvStatus
+    start_running: HvStatus | None
+    start_context_checked: bool
+    hypercall_msr_reserved_bits: bool
+    sint_vector_below_16: bool
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return the set of that name.
+
+        Raises:
+            InputError: if there is no such set.
+        """
+        if name not in SET_NAMES:
+            raise InputError(f"no reading set is named {name!r}; there are {', '.join(SET_NAMES)}")
+        return cls(name=name, **{reading.name: reading.variants[name] for reading in READINGS})
+
+    def changed(self, **decisions: Any) -> Self:
+        """Return the set with some decisions taken otherwise.
+
+        Raises:
+            TypeError: for a decision that does not exist.
+        """
+        return replace(self, **decisions)
+
+    def decisions(self) -> dict[str, Any]:
+        """Return every decision by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "name"}
