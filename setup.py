@@ -1,0 +1,34 @@
+"""Builds the one compiled module, which links the library inside the unicorn wheel."""
+
+import importlib.util
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+
+def unicorn_folder() -> Path:
+    """The folder of the installed unicorn package, found without loading the library."""
+    spec = importlib.util.find_spec("unicorn")
+    if spec is None or spec.origin is None:
+        raise SystemExit("unicorn 2.1.4 is needed to build: pip install unicorn==2.1.4")
+    return Path(spec.origin).parent
+
+
+UNICORN = unicorn_folder()
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                "hypercall.cpu.unicorn.engine",
+                ["src/hypercall/cpu/unicorn/engine.pyx"],
+                include_dirs=[str(UNICORN / "include")],
+                library_dirs=[str(UNICORN / "lib")],
+                extra_link_args=["-l:libunicorn.so.2"],
+                extra_compile_args=["-O2", "-Wno-unused-function"],
+            )
+        ],
+        include_path=["src"],
+    )
+)

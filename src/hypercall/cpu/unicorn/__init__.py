@@ -1,0 +1,1 @@
+"""The default engine: unicorn, driven by one compiled module that owns its hooks."""

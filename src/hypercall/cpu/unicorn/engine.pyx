@@ -1,0 +1,159 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, profile=False
+"""Runs guest code on unicorn and hands every exit to an ``Exits`` object.
+
+The hooks live here because their cost decides the speed of a guest. Everything that the engine
+does natively is about the processor only: address translation, exceptions, SYSCALL, the
+time stamp counter, counting of blocks. What an access to a register, a port or a hypercall means
+is decided by the Python object that the engine is given.
+
+A hook may be left by the library's longjmp, so no hook holds a Python reference across a call
+that can raise a guest exception.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from hypercall.cpu.unicorn.layout cimport *
+
+from hypercall.errors import HypercallError
+
+
+cdef extern from "unicorn/unicorn.h" nogil:
+    ctypedef struct uc_engine:
+        pass
+    ctypedef int uc_err
+    ctypedef size_t uc_hook
+    ctypedef struct uc_tb:
+        uint64_t pc
+        uint16_t icount
+        uint16_t size
+    int UC_ARCH_X86, UC_MODE_64, UC_PROT_ALL, UC_CPU_X86_HASWELL
+    int UC_HOOK_INTR, UC_HOOK_INSN, UC_HOOK_BLOCK, UC_HOOK_INSN_INVALID, UC_HOOK_EDGE_GENERATED
+    int UC_X86_INS_IN, UC_X86_INS_OUT, UC_X86_INS_SYSCALL, UC_X86_INS_RDTSC, UC_X86_INS_RDTSCP
+    int UC_X86_REG_RAX
+    uc_err uc_open(int arch, int mode, uc_engine **uc)
+    uc_err uc_close(uc_engine *uc)
+    uc_err uc_ctl_set_cpu_model(uc_engine *uc, int model)
+    uc_err uc_ctl_exits_enable(uc_engine *uc)
+    uc_err uc_ctl_set_tcg_buffer_size(uc_engine *uc, uint32_t size)
+    uc_err uc_mem_map_ptr(uc_engine *uc, uint64_t address, uint64_t size, uint32_t perms, void *ptr)
+    uc_err uc_mmio_map(uc_engine *uc, uint64_t address, uint64_t size,
+                       void *read, void *read_data, void *write, void *write_data)
+    uc_err uc_hook_add(uc_engine *uc, uc_hook *hh, int type, void *callback, void *data,
+                       uint64_t begin, uint64_t end, ...)
+    uc_err uc_emu_start(uc_engine *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t n)
+    uc_err uc_emu_stop(uc_engine *uc)
+    uc_err uc_reg_write(uc_engine *uc, int register, const void *value)
+    const char *uc_strerror(uc_err code)
+    unsigned int uc_version(unsigned int *major, unsigned int *minor)
+
+# What the wheel's library exports beside its public interface; names end in the guest's kind.
+cdef extern from * nogil:
+    """
+    extern void x86_cpu_do_interrupt_x86_64(void *cs);
+    extern void do_interrupt_x86_hardirq_x86_64(void *env, int vector, int is_hardware);
+    extern void raise_exception_err_ra_x86_64(void *env, int vector, int error, uintptr_t back);
+    extern void tlb_flush_x86_64(void *cs);
+    extern void tlb_flush_page_x86_64(void *cs, uint64_t address);
+    extern void tlb_init_x86_64(void *cs);
+    extern void tlb_set_page_with_attrs_x86_64(void *cs, uint64_t address, uint64_t physical,
+        unsigned int attributes, int protection, int mode, uint64_t size);
+    extern void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end);
+    extern void *tcg_tb_lookup_x86_64(void *context, uintptr_t back);
+    extern uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op);
+    extern _Bool x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access,
+        int mode, _Bool probe, uintptr_t back);
+    """
+    void x86_cpu_do_interrupt_x86_64(void *cs)
+    void do_interrupt_x86_hardirq_x86_64(void *env, int vector, int is_hardware)
+    void raise_exception_err_ra_x86_64(void *env, int vector, int error, uintptr_t back)
+    void tlb_flush_x86_64(void *cs)
+    void tlb_flush_page_x86_64(void *cs, uint64_t address)
+    void tlb_init_x86_64(void *cs)
+    void tlb_set_page_with_attrs_x86_64(void *cs, uint64_t address, uint64_t physical,
+                                        unsigned int attributes, int protection, int mode,
+                                        uint64_t size)
+    void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end)
+    void *tcg_tb_lookup_x86_64(void *context, uintptr_t back)
+    uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op)
+    bint x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access, int mode,
+                                 bint probe, uintptr_t back)
+
+
+cdef enum:
+    FLAG_BITS = 0x8D5  # OF SF ZF AF PF CF
+    DIRECTION = 0x400
+    INTERRUPT_FLAG = 0x200
+    PAGE = 4096
+    PENDING_FLUSHES = 64
+    SLICE_OF_PAUSES = 16
+
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFF
+# The engine's own physical map. RAM comes first, so that an offset in RAM is its address here.
+cdef uint64_t PRIVATE_BASE = 0xF000000000
+cdef uint64_t ARENA_BASE = 0xF100000000
+cdef uint64_t VOID_BASE = 0xF200000000
+cdef uint64_t DEVICE_BASE = 0xF300000000
+
+
+cdef enum:
+    # What a table entry holds beside the address of the backing page.
+    ENTRY_ALL = 0xF
+    ENTRY_DEVICE = 0x10
+    # What is known of a page of RAM.
+    PAGE_HAS_CODE = 1  # code was translated from it; no store reaches it unwatched
+    PAGE_WRITTEN = 2  # the guest or the host has written it
+    PAGE_MAY_WRITE = 4  # TLB entries may allow stores
+    PAGE_MIXED = 8  # code that stores to its own page: both rights, every store watched
+
+cdef uint64_t ENTRY_ADDRESS = 0xFFFFFFFFFFFFF000
+
+cdef struct Context:
+    uint8_t *state
+    uint8_t *tlb
+    uint32_t interrupt_request
+    int table
+    bint flush_all
+    bint sweep
+    int pending
+    uint64_t pages[PENDING_FLUSHES]
+    uint32_t pauses
+
+
+cdef struct Statistics:
+    uint64_t hypercalls
+    uint64_t msr_reads
+    uint64_t msr_writes
+    uint64_t cpuid
+    uint64_t port_reads
+    uint64_t port_writes
+    uint64_t mmio_reads
+    uint64_t mmio_writes
+    uint64_t halts
+    uint64_t pauses
+    uint64_t exceptions
+    uint64_t interrupts
+    uint64_t violations
+    uint64_t fills
+    uint64_t switches
+    uint64_t blocks
+    uint64_t translated_bytes
+    uint64_t translated_instructions
+
+
+cdef inline uint32_t *u32(void *base, long offset) noexcept nogil:
+    return <uint32_t *>(<uint8_t *>base + offset)
+
+
+cdef inline uint64_t *u64(void *base, long offset) noexcept nogil:
+    return <uint64_t *>(<uint8_t *>base + offset)
+
+
+include "state.pxi"
+include "translation.pxi"
+include "contexts.pxi"
+include "setup.pxi"
+include "exits.pxi"
+include "hooks.pxi"

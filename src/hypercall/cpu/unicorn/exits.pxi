@@ -1,0 +1,246 @@
+# Running, and the part of each exit that may touch Python objects.
+
+
+cdef class Engine(Library):
+    """One unicorn instance that runs the virtual processors of one machine in turns.
+
+    A *context* is one world of one virtual processor (a processor has one per VTL). A *table* is
+    one VTL's view of guest-physical memory: for each page an entry that names the backing page
+    and the accesses that it allows (see ``entry``).
+
+    Raises:
+        HypercallError: the library is not the one that the layout table describes.
+    """
+
+    cdef inline uint64_t now(self):
+        cdef timespec moment
+        if self.host_time:
+            clock_gettime(CLOCK_MONOTONIC, &moment)
+            return <uint64_t>moment.tv_sec * 1000000000 + moment.tv_nsec - self.host_epoch
+        return self.count * self.factor + self.skew
+
+    def time(self):
+        """Nanoseconds since the machine was made, by its own clock."""
+        return self.now()
+
+    def use_host_time(self):
+        """Lets the clock follow the host's from now on instead of counting executed code."""
+        cdef uint64_t before = self.now()
+        self.host_epoch = 0
+        self.host_time = True
+        self.host_epoch = self.now() - before
+
+    def run(self):
+        """Runs the loaded context until ``limit`` is reached or an exit asked to stop.
+
+        Raises:
+            HypercallError: the engine itself failed.
+            BaseException: whatever an exit raised.
+        """
+        cdef uc_err error
+        self.stopping = False
+        self.running = True
+        error = uc_emu_start(self.uc, u64(self.env, ENV_EIP)[0], 0, 0, 0)
+        self.running = False
+        join_flags(self.env, False)
+        if self.failure is not None:
+            failure = self.failure
+            self.failure = None
+            raise failure
+        if error != 0:
+            raise HypercallError(
+                f"the engine stopped at {u64(self.env, ENV_EIP)[0]:#x}: "
+                f"{uc_strerror(error).decode()}"
+            )
+
+    def stop(self):
+        """Ends ``run`` at the end of the current block. Only from within an exit."""
+        self.stopping = True
+        uc_emu_stop(self.uc)
+
+    def counters(self):
+        """How often each kind of exit came, and what was translated, by name."""
+        return dict(self.statistics)
+
+    cdef int serve_exit(self, int code):
+        # Serves an exit of the SVM emulation; returns the vector to deliver, or -1.
+        cdef uint64_t value
+        cdef int length = 2
+        cdef Context *context
+        try:
+            if code == EXIT_MSR:
+                if u32(self.env, ENV_ERROR_CODE)[0] == 0:
+                    self.statistics.msr_reads += 1
+                    answer = self.read_msr_exit(u32(self.env, ENV_REGS + 8)[0])
+                    if answer is None:
+                        u32(self.env, ENV_ERROR_CODE)[0] = 0
+                        return 13
+                    value = answer
+                    u64(self.env, ENV_REGS)[0] = value & 0xFFFFFFFF
+                    u64(self.env, ENV_REGS + 16)[0] = value >> 32
+                else:
+                    self.statistics.msr_writes += 1
+                    value = u32(self.env, ENV_REGS)[0] | (
+                        <uint64_t>u32(self.env, ENV_REGS + 16)[0] << 32
+                    )
+                    if not self.write_msr_exit(u32(self.env, ENV_REGS + 8)[0], value):
+                        u32(self.env, ENV_ERROR_CODE)[0] = 0
+                        return 13
+            elif code == EXIT_CPUID:
+                self.statistics.cpuid += 1
+                a, b, c, d = self.exits.cpuid(
+                    u32(self.env, ENV_REGS)[0], u32(self.env, ENV_REGS + 8)[0]
+                )
+                u64(self.env, ENV_REGS)[0] = <uint32_t>a
+                u64(self.env, ENV_REGS + 24)[0] = <uint32_t>b
+                u64(self.env, ENV_REGS + 8)[0] = <uint32_t>c
+                u64(self.env, ENV_REGS + 16)[0] = <uint32_t>d
+            elif code == EXIT_HLT:
+                self.statistics.halts += 1
+                length = 1
+                u64(self.env, ENV_EIP)[0] += 1
+                u32(self.env, ENV_HFLAGS)[0] &= ~<uint32_t>HF_INHIBIT
+                self.exits.halt()
+                return -1
+            elif code == EXIT_PAUSE:
+                self.statistics.pauses += 1
+                context = self.contexts[self.current]
+                context.pauses += 1
+                if context.pauses >= SLICE_OF_PAUSES:
+                    context.pauses = 0
+                    self.exits.spin()
+            elif code == EXIT_SHUTDOWN:
+                self.exits.triple_fault()
+                return -1
+            elif code == EXIT_ABANDON:
+                return -1
+            elif code == EXIT_RDPMC:
+                u32(self.env, ENV_ERROR_CODE)[0] = 0
+                return 13
+            elif code == EXIT_MONITOR or code == EXIT_MWAIT:
+                return 6
+            else:
+                raise HypercallError(f"the engine left the guest for an unknown reason ({code:#x})")
+        except BaseException as error:
+            self.fail(error)
+            return -1
+        # Each of these instructions is two bytes, or three with a prefix byte.
+        u64(self.env, ENV_EIP)[0] += self.instruction_length(length)
+        u32(self.env, ENV_HFLAGS)[0] &= ~<uint32_t>HF_INHIBIT
+        return -1
+
+    cdef int instruction_length(self, int length):
+        cdef uint8_t code[4]
+        cdef int prefixes = 0
+        if self.fetch(code, 4) < 1:
+            return length
+        while prefixes < 2 and code[prefixes] in (0xF3, 0xF2, 0x66, 0x67, 0x2E, 0x3E) or (
+            prefixes < 2 and code[prefixes] & 0xF0 == 0x40
+            and u32(self.env, ENV_HFLAGS)[0] & HF_CS64
+        ):
+            prefixes += 1
+        if code[prefixes] == 0x90:
+            return prefixes + 1
+        return prefixes + length
+
+    cdef int fetch(self, uint8_t *code, int wanted):
+        # Copies the bytes at the instruction pointer; returns how many could be read.
+        cdef uint64_t address = u64(self.env, ENV_EIP)[0] + u64(self.env, ENV_SEGMENTS + 24 + 8)[0]
+        cdef uint64_t gpa = 0, size = 0
+        cdef int protection = 0, error = 0, index
+        cdef uint8_t *source
+        cdef bint user = (u32(self.env, ENV_HFLAGS)[0] & HF_CPL) == 3
+        memset(code, 0, wanted)
+        if not u32(self.env, ENV_HFLAGS)[0] & HF_CS64:
+            address &= 0xFFFFFFFF
+        for index in range(wanted):
+            if index == 0 or (address + index) & 0xFFF == 0:
+                if self.walk(self.env, address + index, 2, MMU_USER if user else 2, False, &gpa,
+                             &protection, &size, &error):
+                    return index
+                gpa -= index
+            source = <uint8_t *>self.paging_entry(gpa + index)
+            if source == NULL:
+                return index
+            code[index] = source[0]
+        return wanted
+
+    cdef int serve_undefined(self):
+        # Serves an undefined opcode; returns the vector to deliver, or -1.
+        cdef uint8_t code[3]
+        cdef uint64_t control, first, second, result
+        cdef bint long_mode
+        cdef int mode
+        if (
+            self.fetch(code, 3) < 3
+            or code[0] != 0x0F
+            or code[1] != 0x01
+            or (code[2] != 0xC1 and code[2] != 0xD9)
+        ):
+            return 6
+        self.statistics.hypercalls += 1
+        mode = mode_of(self.env)
+        long_mode = (mode & 8) != 0
+        if long_mode:
+            control = u64(self.env, ENV_REGS + 8)[0]
+            first = u64(self.env, ENV_REGS + 16)[0]
+            second = u64(self.env, ENV_REGS + 64)[0]
+        else:
+            control = pair(self.env, 2, 0)
+            first = pair(self.env, 3, 1)
+            second = pair(self.env, 7, 6)
+        try:
+            answer = self.hypercall_exit(control, first, second, mode)
+        except BaseException as error:
+            self.fail(error)
+            return -1
+        if answer is None:
+            return -1
+        if answer is False:
+            return 6
+        result = answer
+        u64(self.env, ENV_EIP)[0] += 3
+        if long_mode:
+            u64(self.env, ENV_REGS)[0] = result
+        else:
+            u64(self.env, ENV_REGS)[0] = result & 0xFFFFFFFF
+            u64(self.env, ENV_REGS + 16)[0] = result >> 32
+        return -1
+
+    cdef int acknowledge(self):
+        # The vector of the interrupt to deliver now, or -1.
+        try:
+            return self.exits.acknowledge()
+        except BaseException as error:
+            self.fail(error)
+        return -1
+
+    cdef uint64_t read_port(self, uint32_t port, int size):
+        self.statistics.port_reads += 1
+        try:
+            return self.read_port_exit(port, size)
+        except BaseException as error:
+            self.fail(error)
+        return 0xFFFFFFFF
+
+    cdef void write_port(self, uint32_t port, int size, uint32_t value):
+        self.statistics.port_writes += 1
+        try:
+            self.write_port_exit(port, size, value)
+        except BaseException as error:
+            self.fail(error)
+
+    cdef uint64_t read_device(self, uint64_t gpa, unsigned int size):
+        self.statistics.mmio_reads += 1
+        try:
+            return self.read_device_exit(gpa, size)
+        except BaseException as error:
+            self.fail(error)
+        return NEVER
+
+    cdef void write_device(self, uint64_t gpa, unsigned int size, uint64_t value):
+        self.statistics.mmio_writes += 1
+        try:
+            self.write_device_exit(gpa, size, value)
+        except BaseException as error:
+            self.fail(error)

@@ -1,0 +1,190 @@
+# The hooks themselves. None of them holds a Python reference when it calls what may longjmp:
+# whatever touches Python objects happens in an Engine method that has returned by then.
+
+
+cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) noexcept:
+    cdef Engine engine = <Engine>data
+    if engine.count >= engine.limit:
+        uc_emu_stop(uc)
+    else:
+        engine.count += size
+        engine.statistics.blocks += 1
+
+
+cdef void on_translated(uc_engine *uc, uc_tb *block, uc_tb *previous, void *data) noexcept:
+    cdef Engine engine = <Engine>data
+    engine.statistics.translated_bytes += block.size
+    engine.statistics.translated_instructions += block.icount
+
+
+cdef int serve_exception(void *data, uint32_t number) noexcept:
+    # Returns whether an exception is to be delivered, whose vector is then in place.
+    cdef Engine engine = <Engine>data
+    cdef int vector
+    if number < EXIT_BASE:
+        engine.statistics.exceptions += 1
+        return 1
+    vector = engine.serve_exit(number)
+    if vector < 0:
+        return 0
+    u32(engine.cs, CS_EXCEPTION_INDEX)[0] = vector
+    u32(engine.env, ENV_EXCEPTION_IS_INT)[0] = 0
+    return 1
+
+
+cdef void on_exception(uc_engine *uc, uint32_t number, void *data) noexcept:
+    cdef uint8_t *cs = <uint8_t *>(u64(uc, UC_CPU)[0])
+    if serve_exception(data, number):
+        x86_cpu_do_interrupt_x86_64(cs)
+        u32(<uint8_t *>(u64(cs, CS_ENV)[0]), ENV_EXCEPTION_IS_INT)[0] = 0
+
+
+cdef int serve_undefined(void *data) noexcept:
+    return (<Engine>data).serve_undefined()
+
+
+cdef bint on_undefined(uc_engine *uc, void *data) noexcept:
+    cdef uint8_t *cs = <uint8_t *>(u64(uc, UC_CPU)[0])
+    cdef int vector = serve_undefined(data)
+    if vector >= 0:
+        u32(cs, CS_EXCEPTION_INDEX)[0] = vector
+        u32(<uint8_t *>(u64(cs, CS_ENV)[0]), ENV_EXCEPTION_IS_INT)[0] = 0
+        x86_cpu_do_interrupt_x86_64(cs)
+    return True
+
+
+cdef uint32_t on_port_read(uc_engine *uc, uint32_t port, int size, void *data) noexcept:
+    return <uint32_t>(<Engine>data).read_port(port, size)
+
+
+cdef void on_port_write(uc_engine *uc, uint32_t port, int size, uint32_t value,
+                        void *data) noexcept:
+    (<Engine>data).write_port(port, size, value)
+
+
+cdef void on_syscall(uc_engine *uc, void *data) noexcept:
+    # The library itself only moves RIP by the two bytes of the instruction.
+    cdef uint8_t *cs = <uint8_t *>(u64(uc, UC_CPU)[0])
+    cdef uint8_t *env = <uint8_t *>(u64(cs, CS_ENV)[0])
+    cdef uint64_t flags = full_flags(env, True)
+    cdef uint64_t mask = u64(env, ENV_FMASK)[0]
+    cdef uint32_t selector = <uint32_t>(u64(env, ENV_STAR)[0] >> 32) & 0xFFFC
+    cdef uint8_t *code = env + ENV_SEGMENTS + 24
+    cdef uint8_t *stack = env + ENV_SEGMENTS + 48
+    cdef bint long_mode = (u32(env, ENV_HFLAGS)[0] & HF_LMA) != 0
+    cdef bint wide = (u32(env, ENV_HFLAGS)[0] & HF_CS64) != 0
+    cdef uint64_t target
+    if not u64(env, ENV_EFER)[0] & 1:
+        raise_exception_err_ra_x86_64(env, 6, 0, 0)
+    u64(env, ENV_REGS + 8)[0] = u64(env, ENV_EIP)[0] + 2
+    if long_mode:
+        u64(env, ENV_REGS + 88)[0] = flags
+        target = u64(env, ENV_LSTAR)[0] if wide else u64(env, ENV_CSTAR)[0]
+    else:
+        target = u64(env, ENV_STAR)[0] & 0xFFFFFFFF
+        mask = 0x20200  # RF is kept clear; VM and IF are cleared
+    flags &= ~(mask | 0x10000)
+    u64(env, ENV_EFLAGS)[0] = flags | 2
+    u32(code, 0)[0] = selector
+    u64(code, 8)[0] = 0
+    u32(code, 16)[0] = 0xFFFFFFFF
+    u32(code, 20)[0] = 0xA09B00 if long_mode else 0xC09B00
+    u32(stack, 0)[0] = (selector + 8) & 0xFFFF
+    u64(stack, 8)[0] = 0
+    u32(stack, 16)[0] = 0xFFFFFFFF
+    u32(stack, 20)[0] = 0xC09300
+    derive_hflags(env)
+    split_flags(env)
+    u64(env, ENV_EIP)[0] = target - 2
+
+
+cdef void time_stamp(Engine engine) noexcept:
+    cdef uint64_t value
+    # A loop that only reads the counter must see it move.
+    engine.count += 16
+    value = engine.now()
+    u64(engine.env, ENV_REGS)[0] = value & 0xFFFFFFFF
+    u64(engine.env, ENV_REGS + 16)[0] = value >> 32
+
+
+cdef int on_time_stamp(uc_engine *uc, void *data) noexcept:
+    time_stamp(<Engine>data)
+    return 1
+
+
+cdef int on_time_stamp_p(uc_engine *uc, void *data) noexcept:
+    cdef Engine engine = <Engine>data
+    time_stamp(engine)
+    u64(engine.env, ENV_REGS + 8)[0] = u32(engine.env, ENV_TSC_AUX)[0]
+    return 1
+
+
+cdef uint64_t void_read(uc_engine *uc, uint64_t offset, unsigned int size, void *data) noexcept:
+    return NEVER
+
+
+cdef void void_write(uc_engine *uc, uint64_t offset, unsigned int size, uint64_t value,
+                     void *data) noexcept:
+    pass
+
+
+cdef uint64_t device_read(uc_engine *uc, uint64_t offset, unsigned int size, void *data) noexcept:
+    cdef DevicePage page = <DevicePage>data
+    return (<Engine>page.engine).read_device(page.gpa + (offset & 0xFFF), size)
+
+
+cdef void device_write(uc_engine *uc, uint64_t offset, unsigned int size, uint64_t value,
+                       void *data) noexcept:
+    cdef DevicePage page = <DevicePage>data
+    (<Engine>page.engine).write_device(page.gpa + (offset & 0xFFF), size, value)
+
+
+cdef int fill_for(void *data, uint64_t address, int access, int mode, bint probe, uintptr_t back,
+                  int *error) noexcept:
+    return (<Engine>data).fill(address, access, mode, probe, back, error)
+
+
+cdef bint fill_translation(void *cs, uint64_t address, int size, int access, int mode, bint probe,
+                           uintptr_t back) noexcept:
+    # Takes the place of the library's own walker.
+    cdef uint8_t *cpu_class = <uint8_t *>(u64(cs, CS_CLASS)[0])
+    cdef int error = 0
+    cdef int vector = fill_for(<void *>(u64(cpu_class, CLASS_TLB_FILL_CPU)[0]), address, access,
+                               mode, probe, back, &error)
+    if vector == 0:
+        return True
+    if not probe:
+        raise_exception_err_ra_x86_64(<void *>(u64(cs, CS_ENV)[0]), vector, error, back)
+    return False
+
+
+cdef int acknowledge_for(void *data) noexcept:
+    cdef Engine engine = <Engine>data
+    cdef int vector = engine.acknowledge()
+    if vector >= 0:
+        engine.statistics.interrupts += 1
+    return vector
+
+
+cdef bint take_interrupt(void *cs, int request) noexcept:
+    # Takes the place of the library's delivery, which knows no interrupt controller.
+    cdef uint8_t *env = <uint8_t *>(u64(cs, CS_ENV)[0])
+    cdef uint8_t *cpu_class = <uint8_t *>(u64(cs, CS_CLASS)[0])
+    cdef int vector
+    if request & REQUEST_NMI and not u32(env, ENV_HFLAGS2)[0] & HF2_NMI:
+        u32(cs, CS_INTERRUPT_REQUEST)[0] &= ~<uint32_t>REQUEST_NMI
+        u32(env, ENV_HFLAGS2)[0] |= HF2_NMI
+        do_interrupt_x86_hardirq_x86_64(env, 2, 1)
+        return True
+    if (
+        request & REQUEST_HARD
+        and u64(env, ENV_EFLAGS)[0] & INTERRUPT_FLAG
+        and not u32(env, ENV_HFLAGS)[0] & HF_INHIBIT
+    ):
+        vector = acknowledge_for(<void *>(u64(cpu_class, CLASS_TLB_FILL_CPU)[0]))
+        if vector < 0:
+            u32(cs, CS_INTERRUPT_REQUEST)[0] &= ~<uint32_t>REQUEST_HARD
+            return False
+        do_interrupt_x86_hardirq_x86_64(env, vector, 1)
+        return True
+    return False

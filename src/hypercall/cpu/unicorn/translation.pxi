@@ -1,0 +1,409 @@
+# Guest-physical tables, the walk of the guest's paging structures, and the TLB fill.
+
+
+cdef class Translator:
+    """The state of one engine, and its translation of guest addresses."""
+
+    cdef uc_engine *uc
+    cdef uint8_t *cs
+    cdef uint8_t *env
+    cdef uint8_t *ram
+    cdef uint64_t ram_size
+    cdef uint8_t *arena
+    cdef uint64_t arena_size
+    cdef uint8_t *private_pages
+    cdef uint8_t *pages
+    cdef uint64_t **tables
+    cdef int table_count
+    cdef uint64_t table_pages
+    cdef uint64_t *table
+    cdef Context **contexts
+    cdef int context_count
+    cdef int current
+    cdef bint running
+    cdef bint stopping
+    cdef bint abandoned
+    cdef public uint64_t count
+    cdef public uint64_t limit
+    cdef public uint64_t skew
+    cdef public uint64_t factor
+    cdef public bint host_time
+    cdef uint64_t host_epoch
+    cdef Statistics statistics
+    cdef object exits
+    cdef object hypercall_exit
+    cdef object read_msr_exit
+    cdef object write_msr_exit
+    cdef object read_port_exit
+    cdef object write_port_exit
+    cdef object read_device_exit
+    cdef object write_device_exit
+    cdef object failure
+    cdef object buffers
+    cdef list device_pages
+    cdef public bint spin_exits
+
+
+    def __cinit__(self):
+        self.uc = NULL
+        self.current = -1
+        self.limit = 0
+        self.factor = 1
+
+    cdef uint8_t *context_env(self, int number):
+        if number == self.current:
+            return self.env
+        return self.contexts[number].state
+
+    cdef void fail(self, object error):
+        # Keeps what an exit raised until the library has returned.
+        if self.failure is None:
+            self.failure = error
+        self.stopping = True
+        uc_emu_stop(self.uc)
+
+    def add_table(self, uint64_t pages):
+        """Adds a VTL's table of ``pages`` pages, all unmapped; returns its number."""
+        cdef uint64_t *table = <uint64_t *>malloc(pages * 8)
+        cdef uint64_t page
+        if table == NULL:
+            raise MemoryError
+        for page in range(pages):
+            table[page] = VOID_BASE | ENTRY_DEVICE | ENTRY_ALL
+        cdef uint64_t **grown = <uint64_t **>malloc((self.table_count + 1) * sizeof(void *))
+        if self.table_count:
+            memcpy(grown, self.tables, self.table_count * sizeof(void *))
+            free(self.tables)
+        grown[self.table_count] = table
+        self.tables = grown
+        self.table_pages = pages
+        self.table_count += 1
+        return self.table_count - 1
+
+    def entry(self, str backing, uint64_t offset, unsigned int access):
+        """A table entry.
+
+        Args:
+            backing: ``"ram"`` or ``"arena"``.
+            offset: byte offset of the page in that buffer.
+            access: bit 0 read, 1 write, 2 execute in kernel mode, 3 execute in user mode.
+        """
+        return (offset if backing == "ram" else ARENA_BASE + offset) | (access & ENTRY_ALL)
+
+    @property
+    def void_entry(self):
+        """The entry of a page where nothing is: it reads as ones and forgets writes."""
+        return VOID_BASE | ENTRY_DEVICE | ENTRY_ALL
+
+    def set_entries(self, int table, uint64_t page, uint64_t pages, uint64_t entry):
+        """Sets the entries of consecutive pages to consecutive backing pages; flushes nothing."""
+        cdef uint64_t index
+        cdef uint64_t step = 0 if entry & ENTRY_DEVICE else PAGE
+        for index in range(pages):
+            if page + index < self.table_pages:
+                self.tables[table][page + index] = entry + index * step
+
+    def get_entry(self, int table, uint64_t page):
+        """The entry of one page, or None beyond the table."""
+        if page >= self.table_pages:
+            return None
+        return self.tables[table][page]
+
+    def host_wrote(self, str backing, uint64_t offset, uint64_t length):
+        """Drops the code translated from bytes that the host has changed, and marks them."""
+        cdef uint64_t first, last, page
+        if length == 0:
+            return
+        if backing != "ram":
+            # The library numbers its memory blocks from multiples of 64 pages.
+            first = (self.ram_size + 64 * PAGE - 1) & ~<uint64_t>(64 * PAGE - 1)
+            tb_invalidate_phys_range_x86_64(self.uc, first + offset, first + offset + length)
+            return
+        first = offset // PAGE
+        last = (offset + length - 1) // PAGE
+        for page in range(first, last + 1):
+            if self.pages[page] & PAGE_HAS_CODE:
+                tb_invalidate_phys_range_x86_64(self.uc, page * PAGE, (page + 1) * PAGE)
+            self.pages[page] |= PAGE_WRITTEN
+
+    def written_pages(self):
+        """One byte for each page of RAM: non-zero where it was ever written."""
+        cdef uint64_t page
+        result = bytearray(self.ram_size // PAGE)
+        for page in range(self.ram_size // PAGE):
+            result[page] = self.pages[page] & PAGE_WRITTEN
+        return result
+
+    def translate(self, int context, uint64_t address):
+        """The guest-physical address of a guest-virtual one by the guest's tables, or None."""
+        cdef uint64_t gpa = 0, size = 0
+        cdef int protection = 0, error = 0
+        cdef uint8_t *env = self.context_env(context)
+        cdef uint64_t *saved = self.table
+        cdef int walked
+        self.table = self.tables[self.contexts[context].table]
+        walked = self.walk(env, address, 0, 2, False, &gpa, &protection, &size, &error)
+        self.table = saved
+        return gpa if walked == 0 else None
+
+    cdef uint64_t lookup(self, uint64_t gpa):
+        # The entry of the page that holds gpa. The guest's pages beyond the table are rare.
+        cdef uint64_t page = gpa >> 12
+        if page < self.table_pages:
+            return self.table[page]
+        try:
+            return self.exits.resolve(page, self.contexts[self.current].table)
+        except BaseException as error:
+            self.fail(error)
+        return VOID_BASE | ENTRY_DEVICE | ENTRY_ALL
+
+    cdef inline uint64_t *paging_entry(self, uint64_t gpa):
+        # Where a paging-structure entry lies in host memory; NULL where there is no memory.
+        cdef uint64_t page = gpa >> 12
+        cdef uint64_t entry
+        if page < self.table_pages:
+            entry = self.table[page]
+        else:
+            entry = self.lookup(gpa)
+        if entry & ENTRY_DEVICE:
+            return NULL
+        entry &= ENTRY_ADDRESS
+        if entry < self.ram_size:
+            return <uint64_t *>(self.ram + entry + (gpa & 0xFFF))
+        return <uint64_t *>(self.arena + (entry - ARENA_BASE) + (gpa & 0xFFF))
+
+    cdef inline void mark_written(self, uint64_t *pointer):
+        cdef uint64_t offset = <uint64_t>pointer - <uint64_t>self.ram
+        if offset < self.ram_size:
+            self.pages[offset >> 12] |= PAGE_WRITTEN
+
+    cdef int walk(self, uint8_t *env, uint64_t address, int access, int mode, bint mark,
+                  uint64_t *gpa, int *protection, uint64_t *size, int *error):
+        # Walks the guest's paging structures. Returns 0, or the vector of the exception with its
+        # error code. `access` is 0 read, 1 write, 2 fetch; with `mark`, accessed and dirty bits
+        # are set as the processor does.
+        cdef uint64_t cr0 = u64(env, ENV_CR)[0]
+        cdef uint64_t cr3 = u64(env, ENV_CR + 24)[0]
+        cdef uint64_t cr4 = u64(env, ENV_CR + 32)[0]
+        cdef uint64_t efer = u64(env, ENV_EFER)[0]
+        cdef bint long_mode = (u32(env, ENV_HFLAGS)[0] & HF_LMA) != 0
+        cdef bint user = mode == MMU_USER
+        cdef bint no_execute = (efer & 0x800) != 0
+        cdef uint64_t reserved = 0x000FFF0000000000  # bits 51:40, above the 40 implemented
+        cdef uint64_t *slot
+        cdef uint64_t value = 0
+        cdef uint64_t rights = 6  # user and write, taken together over the levels
+        cdef bint execute_disabled = False
+        cdef uint64_t table
+        cdef int level, shift, allowed
+        cdef uint64_t page_size
+        cdef bint dirty
+        error[0] = 0
+        if not cr0 & 0x80000000:
+            gpa[0] = address if long_mode else address & 0xFFFFFFFF
+            protection[0] = 7
+            size[0] = PAGE
+            return 0
+        if cr4 & 0x20:
+            if not no_execute:
+                reserved |= <uint64_t>1 << 63
+            if long_mode:
+                if <int64_t>(address << 16) >> 16 != <int64_t>address:
+                    error[0] = 0
+                    return 13
+                table = cr3 & 0x000FFFFFFFFFF000
+                level = 3
+            else:
+                address &= 0xFFFFFFFF
+                slot = self.paging_entry((cr3 & 0xFFFFFFE0) + ((address >> 27) & 0x18))
+                value = slot[0] if slot != NULL else 0
+                if not value & 1:
+                    return self.page_fault(error, access, user, 0, efer, cr4)
+                if value & (reserved | 0x7FF00000000001E6):
+                    return self.page_fault(error, access, user, 9, efer, cr4)
+                table = value & 0x000FFFFFFFFFF000
+                level = 1
+            while True:
+                shift = 12 + 9 * level
+                slot = self.paging_entry(table + (((address >> shift) & 0x1FF) << 3))
+                value = slot[0] if slot != NULL else 0
+                if not value & 1:
+                    return self.page_fault(error, access, user, 0, efer, cr4)
+                if value & reserved or (level == 3 and value & 0x80):
+                    return self.page_fault(error, access, user, 9, efer, cr4)
+                rights &= value
+                if value >> 63:
+                    execute_disabled = True
+                page_size = <uint64_t>1 << shift
+                if level == 0 or (value & 0x80 and level < 3):
+                    break
+                if mark and not value & 0x20:
+                    slot[0] = value | 0x20
+                    self.mark_written(slot)
+                table = value & 0x000FFFFFFFFFF000
+                level -= 1
+            if level and value & (page_size - 1) & 0x000FFFFFFFFFE000:
+                return self.page_fault(error, access, user, 9, efer, cr4)
+            gpa[0] = (value & 0x000FFFFFFFFFF000 & ~(page_size - 1)) | (address & (page_size - 1))
+        else:
+            address &= 0xFFFFFFFF
+            slot = self.paging_entry((cr3 & 0xFFFFF000) + ((address >> 20) & 0xFFC))
+            value = u32(slot, 0)[0] if slot != NULL else 0
+            if not value & 1:
+                return self.page_fault(error, access, user, 0, efer, cr4)
+            rights &= value
+            page_size = PAGE
+            if value & 0x80 and cr4 & 0x10:
+                page_size = 4 << 20
+                if value & 0x200000:
+                    return self.page_fault(error, access, user, 9, efer, cr4)
+                gpa[0] = (
+                    (value & 0xFFC00000) | ((value & 0x1FE000) << 19) | (address & 0x3FFFFF)
+                )
+            else:
+                if mark and not value & 0x20:
+                    u32(slot, 0)[0] = <uint32_t>value | 0x20
+                    self.mark_written(slot)
+                slot = self.paging_entry((value & 0xFFFFF000) + ((address >> 10) & 0xFFC))
+                value = u32(slot, 0)[0] if slot != NULL else 0
+                if not value & 1:
+                    return self.page_fault(error, access, user, 0, efer, cr4)
+                rights &= value
+                gpa[0] = (value & 0xFFFFF000) | (address & 0xFFF)
+        size[0] = page_size
+        if user and not rights & 4:
+            return self.page_fault(error, access, user, 1, efer, cr4)
+        allowed = 0
+        if mode != MMU_KERNEL_SMAP or not rights & 4:
+            allowed = 1
+            if rights & 2 or (not user and not cr0 & 0x10000):
+                allowed |= 2
+        if not execute_disabled and (user or not (cr4 & 0x100000 and rights & 4)):
+            allowed |= 4
+        if not allowed & (1 << access):
+            return self.page_fault(error, access, user, 1, efer, cr4)
+        dirty = (value & 0x40) != 0
+        if mark and (not value & 0x20 or (access == 1 and not dirty)):
+            value |= 0x20 | (0x40 if access == 1 else 0)
+            dirty = (value & 0x40) != 0
+            if cr4 & 0x20:
+                slot[0] = value
+            else:
+                u32(slot, 0)[0] = <uint32_t>value
+            self.mark_written(slot)
+        if not dirty:
+            allowed &= ~2
+        protection[0] = allowed
+        return 0
+
+    cdef int page_fault(self, int *error, int access, bint user, int code, uint64_t efer,
+                        uint64_t cr4):
+        if access == 1:
+            code |= 2
+        if user:
+            code |= 4
+        if access == 2 and ((efer & 0x800 and cr4 & 0x20) or cr4 & 0x100000):
+            code |= 16
+        error[0] = code
+        return 14
+
+    cdef int fill(self, uint64_t address, int access, int mode, bint probe, uintptr_t back,
+                  int *error):
+        # Serves one miss of the engine's TLB. Returns 0, or the vector to be raised.
+        cdef uint64_t gpa = 0, size = 0, entry, backing, index
+        cdef int protection = 0, vector, granted, verdict
+        cdef uint8_t state = 0
+        cdef uint8_t *slot
+        cdef uint8_t *fast
+        self.statistics.fills += 1
+        vector = self.walk(self.env, address, access, mode, True, &gpa, &protection, &size, error)
+        if vector:
+            if vector == 14 and not probe:
+                u64(self.env, ENV_CR + 16)[0] = address
+            return vector
+        while True:
+            entry = self.lookup(gpa)
+            granted = entry & 3
+            if entry & (8 if mode == MMU_USER else 4):
+                granted |= 4
+            if granted & (1 << access):
+                break
+            if probe:
+                return 13
+            self.statistics.violations += 1
+            verdict = self.violation(address, gpa, access)
+            if verdict == 1:
+                error[0] = 0
+                return 13
+            if verdict == 2:
+                return EXIT_ABANDON
+        protection &= granted
+        backing = entry & ENTRY_ADDRESS
+        if backing < self.ram_size:
+            state = self.pages[backing >> 12]
+            if access == 2:
+                if not state & PAGE_HAS_CODE:
+                    self.pages[backing >> 12] = (state | PAGE_HAS_CODE) & ~PAGE_MAY_WRITE
+                    if state & PAGE_MAY_WRITE:
+                        self.drop_stale_rights(backing)
+                    state = self.pages[backing >> 12]
+                if not state & PAGE_MIXED:
+                    protection &= ~2
+            elif access == 1:
+                if state & PAGE_HAS_CODE and not (
+                    protection & 4 and (state & PAGE_MIXED or self.block_is_in(backing, back))
+                ):
+                    tb_invalidate_phys_range_x86_64(self.uc, backing, backing + PAGE)
+                    state &= ~(PAGE_HAS_CODE | PAGE_MIXED)
+                    self.pages[backing >> 12] = state
+                    self.drop_stale_rights(backing)
+                elif state & PAGE_HAS_CODE:
+                    state |= PAGE_MIXED
+                state |= PAGE_WRITTEN | PAGE_MAY_WRITE
+                self.pages[backing >> 12] = state
+                if not state & PAGE_HAS_CODE:
+                    protection &= ~4
+            else:
+                if not state & PAGE_MAY_WRITE or state & PAGE_HAS_CODE:
+                    protection &= ~2
+                if not state & PAGE_HAS_CODE:
+                    protection &= ~4
+        tlb_set_page_with_attrs_x86_64(
+            self.cs, address & ~<uint64_t>0xFFF, backing, 0, protection, mode, size
+        )
+        if protection & 2 and backing < self.ram_size and not state & PAGE_HAS_CODE:
+            # No code comes from this page, so its stores need not be watched.
+            fast = self.cs + CS_TLB + TLB_FAST + mode * TLB_FAST_SIZE
+            index = (address >> 12) & (u64(fast, 0)[0] >> ENTRY_SHIFT)
+            slot = <uint8_t *>(u64(fast, 8)[0]) + index * ENTRY_SIZE
+            u64(slot, ENTRY_WRITE)[0] &= ~<uint64_t>TLB_NOTDIRTY
+        return 0
+
+    cdef bint block_is_in(self, uint64_t backing, uintptr_t back):
+        # Whether the block that is running was translated from the page at `backing`.
+        cdef uint8_t *block
+        if back == 0:
+            return False
+        block = <uint8_t *>tcg_tb_lookup_x86_64(<void *>(u64(self.uc, UC_TCG_CONTEXT)[0]), back)
+        if block == NULL:
+            return False
+        return (
+            u64(block, BLOCK_PAGES)[0] & ~<uint64_t>0xFFF == backing
+            or u64(block, BLOCK_PAGES + 8)[0] & ~<uint64_t>0xFFF == backing
+        )
+
+    cdef int violation(self, uint64_t address, uint64_t gpa, int access):
+        try:
+            return self.exits.memory_violation(address, gpa, access)
+        except BaseException as error:
+            self.fail(error)
+        return 1
+
+    cdef void drop_stale_rights(self, uint64_t backing):
+        # A page holds either code or data that is stored to: takes the other right from every
+        # TLB entry of the page, now in the running context, at their next turn in the others.
+        cdef int index
+        sweep(self.cs + CS_TLB, self.pages, self.ram_size, backing)
+        for index in range(self.context_count):
+            if index != self.current:
+                self.contexts[index].sweep = True
