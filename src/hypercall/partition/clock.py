@@ -39,7 +39,7 @@ class ReferenceClock:
 class ManualClock:
     """A count of nanoseconds that moves only when told to, for use without a machine.
 
-    Calling it returns the count, so it can stand for the ``now`` of a `ReferenceClock`.
+    Its `now` can stand for that of a `ReferenceClock`.
     """
 
     __slots__ = ("nanoseconds",)
@@ -47,7 +47,8 @@ class ManualClock:
     def __init__(self, nanoseconds: int = 0) -> None:
         self.nanoseconds = nanoseconds
 
-    def __call__(self) -> int:
+    def now(self) -> int:
+        """Return the nanoseconds since the partition was created."""
         return self.nanoseconds
 
     def advance(self, nanoseconds: int) -> None:

@@ -70,6 +70,12 @@ class Effects(Protocol):
     def write_register(self, vp: "VirtualProcessor", vtl: int, name: int, value: int) -> None:
         """Set a register of the processor itself, by HV_REGISTER_NAME; without side effects."""
 
+    def tsc_offset_changed(self, vp: "VirtualProcessor", vtl: int) -> None:
+        """What is added to the TSC for this VP in this VTL is now ``vp.vtls[vtl].tsc_offset``."""
+
+    def run_time(self, vp: "VirtualProcessor") -> int:
+        """Return how long the VP has run so far, in nanoseconds."""
+
     def deadline_changed(self) -> None:
         """The earliest deadline of the timer queue may have become another."""
 
@@ -167,6 +173,14 @@ class RecordingEffects:
         """Record the effect and keep the value."""
         self.registers[vp.index, vtl, name] = value
         self._record("write_register", vp, vtl, name, value)
+
+    def tsc_offset_changed(self, vp: "VirtualProcessor", vtl: int) -> None:
+        """Record the effect."""
+        self._record("tsc_offset_changed", vp, vtl)
+
+    def run_time(self, vp: "VirtualProcessor") -> int:
+        """Return the partition's whole time: a VP without a machine rests never."""
+        return vp.partition.clock.now()
 
     def deadline_changed(self) -> None:
         """Do nothing: without a machine nobody waits for deadlines."""

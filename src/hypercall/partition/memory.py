@@ -153,14 +153,10 @@ class GuestMemory:
         Raises:
             GuestMemoryError: a byte lies in no mapping, or in one that forbids reading.
         """
-        if (
-            not self._overlays[vtl]
+        if (not self._overlays[vtl] and gpa + length <= self.size_below_4g) or (
+            (gpa & 0xFFF) + length <= PAGE_SIZE
             and gpa + length <= self.size_below_4g
-            or (
-                (gpa & 0xFFF) + length <= PAGE_SIZE
-                and gpa + length <= self.size_below_4g
-                and gpa >> 12 not in self._overlays[vtl]
-            )
+            and gpa >> 12 not in self._overlays[vtl]
         ):
             return self.ram[gpa : gpa + length].tobytes()
         pieces = []
@@ -244,7 +240,10 @@ class GuestMemory:
         slot = self._free_slots.pop()
         view = self.arena[slot * PAGE_SIZE : (slot + 1) * PAGE_SIZE]
         view[:] = content + bytes([fill]) * (PAGE_SIZE - len(content))
-        return OverlayPage(slot, view)
+        overlay = OverlayPage(slot, view)
+        # The slot may have held another page before, with code that the processor remembers.
+        self.overlay_wrote(overlay, 0, PAGE_SIZE)
+        return overlay
 
     def map_overlay(
         self,

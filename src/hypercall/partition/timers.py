@@ -3,6 +3,12 @@
 import heapq
 from collections.abc import Callable
 
+MINIMUM_PERIOD = 10_000
+"""The shortest period in nanoseconds of a periodic timer; a guest that asks for less gets this.
+
+Without a floor a guest could ask for more expirations than anything could ever process.
+"""
+
 
 class TimerHandle:
     """One scheduled callback; give it to `TimerQueue.cancel` to take it back."""
@@ -27,11 +33,12 @@ class TimerQueue:
             machine uses it to shorten or lengthen the time until it looks again.
     """
 
-    __slots__ = ("_heap", "_sequence", "changed")
+    __slots__ = ("_cancelled", "_heap", "_sequence", "changed")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, TimerHandle]] = []
         self._sequence = 0
+        self._cancelled = 0
         self.changed: Callable[[], None] | None = None
 
     def schedule(self, at: int, callback: Callable[[], None]) -> TimerHandle:
@@ -51,12 +58,13 @@ class TimerQueue:
         if handle.callback is None:
             return
         handle.callback = None
-        heap = self._heap
+        self._cancelled += 1
         # Cancelled entries are left in the heap until they surface; when they outnumber the live
-        # ones by far they are swept out, so that a guest that re-arms timers cannot grow it.
-        if len(heap) > 64 and sum(entry[2].callback is not None for entry in heap) * 4 < len(heap):
-            self._heap = [entry for entry in heap if entry[2].callback is not None]
+        # ones they are swept out, so that a guest that re-arms timers cannot grow it.
+        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
+            self._cancelled = 0
 
     def next_deadline(self) -> int | None:
         """Return the earliest deadline in nanoseconds, or None when nothing is scheduled."""
@@ -66,6 +74,7 @@ class TimerQueue:
             if handle.callback is not None:
                 return at
             heapq.heappop(heap)
+            self._cancelled -= 1
         return None
 
     def run_due(self, now: int) -> int:
@@ -80,11 +89,13 @@ class TimerQueue:
         while self._heap and self._heap[0][0] <= now:
             handle = heapq.heappop(self._heap)[2]
             callback = handle.callback
-            if callback is not None:
-                handle.callback = None
-                callback()
-                ran += 1
+            if callback is None:
+                self._cancelled -= 1
+                continue
+            handle.callback = None
+            callback()
+            ran += 1
         return ran
 
     def __len__(self) -> int:
-        return sum(entry[2].callback is not None for entry in self._heap)
+        return len(self._heap) - self._cancelled

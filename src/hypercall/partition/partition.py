@@ -1,0 +1,171 @@
+"""A partition: its processors, its memory, its clock, and what all of them share."""
+
+import struct
+from typing import TYPE_CHECKING
+
+from hypercall.partition.clock import TSC_FREQUENCY, ManualClock, ReferenceClock
+from hypercall.partition.configuration import PartitionConfiguration
+from hypercall.partition.effects import Effects
+from hypercall.partition.hypercall_page import HypercallPage
+from hypercall.partition.memory import GuestMemory, Permission
+from hypercall.partition.msrs import MsrFile
+from hypercall.partition.overlay_register import OverlayRegister
+from hypercall.partition.ports import PortTable
+from hypercall.partition.timers import TimerQueue
+from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.tlfs.identifiers import PARTITION_ID_SELF, VP_INDEX_SELF
+
+if TYPE_CHECKING:
+    from hypercall.partition.io_apic import IoApic
+
+ARENA_PAGES = 1024
+"""How many overlay pages a machine should provide: 64 VPs with 3 VTLs can use 582."""
+
+CRASH_PARAMETER_COUNT = 5
+
+_TSC_PAGE = struct.Struct("<IIQq")
+
+
+class VtlPartitionState:
+    """What a partition has once per VTL (TLFS, VSM, private MSRs).
+
+    Attributes:
+        hypercall_page: GUEST_OS_ID, HYPERCALL and the page.
+        reference_tsc: the REFERENCE_TSC register and page.
+    """
+
+    __slots__ = ("hypercall_page", "reference_tsc")
+
+    def __init__(self, partition: "Partition", vtl: int) -> None:
+        self.hypercall_page = HypercallPage(partition.memory, vtl)
+        # Sequence 1: the page is valid and never changes, for the TSC's rate never does.
+        content = _TSC_PAGE.pack(1, 0, (10_000_000 << 64) // TSC_FREQUENCY, 0)
+        self.reference_tsc = OverlayRegister(partition.memory, vtl, Permission.READ, content)
+
+    def reset(self) -> None:
+        """Go to the state after a reset of the partition."""
+        self.hypercall_page.reset()
+        self.reference_tsc.reset()
+
+
+class Partition:
+    """A partition.
+
+    Args:
+        configuration: what it has and may do.
+        memory: its guest-physical memory.
+        effects: the machine that runs its processors.
+        clock: its clock; without it time stands still until somebody sets ``clock.now``.
+        timers: the queue of its deadlines.
+
+    Attributes:
+        configuration: what it has and may do.
+        privileges: the privilege mask as a plain number, which the dispatcher tests.
+        readings: how contradictions of the sources are decided.
+        memory: its guest-physical memory.
+        effects: the machine that runs its processors.
+        clock: its clock.
+        timers: the queue of its deadlines.
+        processors: the virtual processors in the order of their creation.
+        virtual_processors: the virtual processors in ascending order of VP index.
+        by_index: the virtual processors by VP index.
+        by_apic_id: the virtual processors by APIC id.
+        vp_mask: bit i set for each VP index i that exists.
+        vtls: its state by VTL; VTL 0 always, further ones once they are enabled.
+        ports: its ports and connections.
+        msrs: its model-specific registers.
+        io_apic: the I/O APIC, which is told of the end of level-triggered interrupts.
+        crash_parameters: the guest crash parameters 0 to 4.
+        crash_control: the last value of CRASH_CTL that the guest wrote.
+        reenlightenment_control, tsc_emulation_control, tsc_emulation_status,
+        tsc_invariant_control: the registers of these names.
+    """
+
+    def __init__(
+        self,
+        configuration: PartitionConfiguration,
+        memory: GuestMemory,
+        effects: Effects,
+        *,
+        clock: ReferenceClock | None = None,
+        timers: TimerQueue | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self.privileges = int(configuration.privileges)
+        self.readings = configuration.readings
+        self.memory = memory
+        self.effects = effects
+        self.clock = clock or ReferenceClock(ManualClock())
+        self.timers = timers or TimerQueue()
+        self.timers.changed = effects.deadline_changed
+        self.io_apic: IoApic | None = None
+        self.vtls: dict[int, VtlPartitionState] = {0: VtlPartitionState(self, 0)}
+        self.processors = [
+            VirtualProcessor(self, identity.index, identity.apic_id, bootstrap=position == 0)
+            for position, identity in enumerate(configuration.processors)
+        ]
+        self.virtual_processors = sorted(self.processors, key=lambda vp: vp.index)
+        self.by_index = {vp.index: vp for vp in self.virtual_processors}
+        self.by_apic_id = {vp.apic_id: vp for vp in self.virtual_processors}
+        self.vp_mask = sum(1 << vp.index for vp in self.virtual_processors)
+        self.ports = PortTable(self)
+        self.msrs = MsrFile(self)
+        self.crash_parameters = [0] * CRASH_PARAMETER_COUNT
+        self.crash_control = 0
+        self.reenlightenment_control = 0
+        self.tsc_emulation_control = 0
+        self.tsc_emulation_status = 0
+        self.tsc_invariant_control = 0
+
+    @property
+    def bootstrap(self) -> VirtualProcessor:
+        """The virtual processor that the machine starts by itself."""
+        return self.processors[0]
+
+    def hypercalls_enabled(self, vtl: int) -> bool:
+        """Return whether the guest has established the hypercall interface in this VTL."""
+        return self.vtls[vtl].hypercall_page.enabled
+
+    def is_own_id(self, partition_id: int) -> bool:
+        """Return whether a partition id names this partition."""
+        return partition_id in (PARTITION_ID_SELF, self.configuration.partition_id)
+
+    def find_vp(
+        self, index: int, caller: VirtualProcessor | None = None
+    ) -> VirtualProcessor | None:
+        """Return the virtual processor of a VP index, or None.
+
+        Args:
+            index: the VP index.
+            caller: what HV_VP_INDEX_SELF stands for; without it that index names nobody.
+        """
+        if index == VP_INDEX_SELF:
+            return caller
+        return self.by_index.get(index)
+
+    def vps_in(self, mask: int) -> tuple[VirtualProcessor, ...]:
+        """Return the existing virtual processors of a set, in ascending order of VP index.
+
+        Args:
+            mask: bit i for VP index i, of any length; bits of VPs that do not exist are ignored.
+        """
+        mask &= self.vp_mask
+        if mask == self.vp_mask:
+            return tuple(self.virtual_processors)
+        if mask & mask - 1 == 0:
+            return (self.by_index[mask.bit_length() - 1],) if mask else ()
+        return tuple(vp for vp in self.virtual_processors if mask >> vp.index & 1)
+
+    def reset(self) -> None:
+        """Go to the state of a new partition; RAM and ports stay."""
+        for vp in self.processors:
+            vp.reset()
+        for state in self.vtls.values():
+            state.reset()
+        self.vtls = {0: self.vtls[0]}
+        self.crash_parameters = [0] * CRASH_PARAMETER_COUNT
+        self.crash_control = 0
+        self.reenlightenment_control = 0
+        self.tsc_emulation_control = 0
+        self.tsc_emulation_status = 0
+        self.tsc_invariant_control = 0

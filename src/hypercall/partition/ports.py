@@ -1,0 +1,451 @@
+"""Ports that receive messages and events, and the connections through which a guest reaches them."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hypercall.errors import InputError
+from hypercall.partition.synic import (
+    EVENT_FLAGS_PER_SINT,
+    MAX_PAYLOAD,
+    SINT_COUNT,
+    QueuedMessage,
+)
+from hypercall.tlfs.identifiers import ANY_VP
+from hypercall.tlfs.status import HvStatus
+
+if TYPE_CHECKING:
+    from hypercall.partition.partition import Partition
+    from hypercall.partition.virtual_processor import VirtualProcessorVtl
+
+MESSAGE_BUFFERS = 16
+"""How many message buffers a port has (TLFS, Guest Message Buffers)."""
+
+MAX_ID = 0xFFFFFF
+"""Port and connection ids have 24 bits (TLFS, HV_PORT_ID, HV_CONNECTION_ID)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostedMessage:
+    """A message as its receiver outside the partition gets it.
+
+    Attributes:
+        connection_id: the connection it came through.
+        message_type: 1 to 0x7FFFFFFF.
+        payload: at most 240 bytes.
+        vp_index: the VP that posted it.
+        vtl: the VTL that it ran in.
+    """
+
+    connection_id: int
+    message_type: int
+    payload: bytes
+    vp_index: int
+    vtl: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignaledEvent:
+    """An event as its receiver outside the partition gets it.
+
+    Attributes:
+        connection_id: the connection it came through.
+        flag: the event flag, relative to the port's first one.
+        vp_index: the VP that signaled it.
+        vtl: the VTL that it ran in.
+    """
+
+    connection_id: int
+    flag: int
+    vp_index: int
+    vtl: int
+
+
+@dataclass(frozen=True, slots=True)
+class SintTarget:
+    """Where the messages or events of a port go in the partition.
+
+    Attributes:
+        vp_index: the VP, or HV_ANY_VP for one that the hypervisor chooses.
+        sint: the synthetic interrupt source, 0 to 15.
+        vtl: the VTL.
+    """
+
+    vp_index: int
+    sint: int
+    vtl: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sint < SINT_COUNT:
+            raise InputError(f"there is no SINT {self.sint}: give a number from 0 to 15")
+
+
+class MessagePort:
+    """A port in the partition: its messages arrive in a message slot of a virtual processor.
+
+    Attributes:
+        port_id: the id, which each message carries as its origination.
+        target: where the messages go.
+        free_buffers: how many of its 16 message buffers are free.
+    """
+
+    __slots__ = ("_partition", "deleted", "free_buffers", "port_id", "target")
+
+    def __init__(self, partition: "Partition", port_id: int, target: SintTarget) -> None:
+        self._partition = partition
+        self.port_id = port_id
+        self.target = target
+        self.free_buffers = MESSAGE_BUFFERS
+        self.deleted = False
+
+    def post(self, message_type: int, payload: bytes) -> HvStatus:
+        """Queue a message for the target.
+
+        Args:
+            message_type: any type other than 0.
+            payload: at most 240 bytes.
+
+        Returns:
+            SUCCESS, INVALID_VP_INDEX without the target VP, INVALID_SYNIC_STATE while its SynIC or
+            SIM page is disabled, or INSUFFICIENT_BUFFERS while all 16 buffers are in use.
+
+        Raises:
+            InputError: the payload is too long.
+        """
+        if len(payload) > MAX_PAYLOAD:
+            raise InputError(
+                f"a message of {len(payload)} bytes is too long: a payload has at most 240 bytes"
+            )
+        state = _target_state(self._partition, self.target, messages=True)
+        if isinstance(state, HvStatus):
+            return state
+        if not self.free_buffers:
+            return HvStatus.INSUFFICIENT_BUFFERS
+        self.free_buffers -= 1
+        data = bytes(payload)
+        state.synic.queue_message(
+            self.target.sint,
+            QueuedMessage(message_type, lambda: data, self.port_id, self._released),
+        )
+        return HvStatus.SUCCESS
+
+    def _released(self, delivered: bool) -> None:
+        self.free_buffers += 1
+
+
+class EventPort:
+    """A port in the partition: its events set flags in a virtual processor's SIEF page.
+
+    Attributes:
+        port_id: the id.
+        target: where the flags are.
+        base_flag: the first flag of the port in the SINT's 2048.
+        flag_count: how many flags the port has.
+    """
+
+    __slots__ = ("_partition", "base_flag", "deleted", "flag_count", "port_id", "target")
+
+    def __init__(
+        self,
+        partition: "Partition",
+        port_id: int,
+        target: SintTarget,
+        base_flag: int,
+        flag_count: int,
+    ) -> None:
+        if not 0 <= base_flag < base_flag + flag_count <= EVENT_FLAGS_PER_SINT:
+            raise InputError(
+                f"flags {base_flag} to {base_flag + flag_count - 1} do not lie within the "
+                f"{EVENT_FLAGS_PER_SINT} of a SINT: give a smaller base or count"
+            )
+        self._partition = partition
+        self.port_id = port_id
+        self.target = target
+        self.base_flag = base_flag
+        self.flag_count = flag_count
+        self.deleted = False
+
+    def signal(self, flag: int) -> HvStatus:
+        """Set a flag and raise the SINT if it was clear.
+
+        Args:
+            flag: relative to the port's first one.
+
+        Returns:
+            SUCCESS, INVALID_PARAMETER for a flag that the port does not have, INVALID_VP_INDEX
+            without the target VP, or INVALID_SYNIC_STATE.
+        """
+        if not 0 <= flag < self.flag_count:
+            return HvStatus.INVALID_PARAMETER
+        state = _target_state(self._partition, self.target, messages=False)
+        if isinstance(state, HvStatus):
+            return state
+        return state.synic.signal_event(self.target.sint, self.base_flag + flag)
+
+
+class HostMessagePort:
+    """A port outside the partition: its messages go to a function, or wait to be taken.
+
+    Attributes:
+        port_id: the id.
+        receiver: called with each message; it returns False to say that it cannot take it now,
+            which the guest sees as INSUFFICIENT_BUFFERS. Without one up to 16 messages wait in
+            `waiting`.
+        waiting: the messages that nobody took yet, oldest first.
+    """
+
+    __slots__ = ("deleted", "port_id", "receiver", "waiting")
+
+    def __init__(
+        self, port_id: int, receiver: Callable[[PostedMessage], bool | None] | None = None
+    ) -> None:
+        self.port_id = port_id
+        self.receiver = receiver
+        self.waiting: deque[PostedMessage] = deque()
+        self.deleted = False
+
+    def accept(self, message: PostedMessage) -> HvStatus:
+        """Take a message: SUCCESS, or INSUFFICIENT_BUFFERS when there is no room for it."""
+        if self.receiver is not None:
+            taken = self.receiver(message) is not False
+            return HvStatus.SUCCESS if taken else HvStatus.INSUFFICIENT_BUFFERS
+        if len(self.waiting) >= MESSAGE_BUFFERS:
+            return HvStatus.INSUFFICIENT_BUFFERS
+        self.waiting.append(message)
+        return HvStatus.SUCCESS
+
+
+class HostEventPort:
+    """A port outside the partition: its events go to a function.
+
+    Attributes:
+        port_id: the id.
+        receiver: called with each event.
+        flag_count: how many flags the port has.
+    """
+
+    __slots__ = ("deleted", "flag_count", "port_id", "receiver")
+
+    def __init__(
+        self, port_id: int, receiver: Callable[[SignaledEvent], object], flag_count: int
+    ) -> None:
+        self.port_id = port_id
+        self.receiver = receiver
+        self.flag_count = flag_count
+        self.deleted = False
+
+    def accept(self, event: SignaledEvent) -> HvStatus:
+        """Take an event: SUCCESS, or INVALID_PARAMETER for a flag that the port does not have."""
+        if event.flag >= self.flag_count:
+            return HvStatus.INVALID_PARAMETER
+        self.receiver(event)
+        return HvStatus.SUCCESS
+
+
+Port = MessagePort | EventPort | HostMessagePort | HostEventPort
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A one-way channel to a port.
+
+    Attributes:
+        connection_id: the id by which the guest names it.
+        port: the port.
+        minimum_vtl: the lowest VTL that may use it.
+    """
+
+    connection_id: int
+    port: Port
+    minimum_vtl: int = 0
+
+
+class PortTable:
+    """The ports and connections of a partition (TLFS, Ports and Connections).
+
+    Attributes:
+        ports: the ports by id.
+        connections: the connections by id.
+    """
+
+    def __init__(self, partition: "Partition") -> None:
+        self._partition = partition
+        self._next_port_id = 1
+        self.ports: dict[int, Port] = {}
+        self.connections: dict[int, Connection] = {}
+
+    def create_message_port(self, target: SintTarget, port_id: int | None = None) -> MessagePort:
+        """Create a port whose messages arrive in the partition.
+
+        Args:
+            target: where they arrive.
+            port_id: the id, or None for a free one.
+
+        Raises:
+            InputError: the id is taken or too large.
+        """
+        port = MessagePort(self._partition, self._id(port_id), target)
+        self.ports[port.port_id] = port
+        return port
+
+    def create_event_port(
+        self,
+        target: SintTarget,
+        *,
+        base_flag: int = 0,
+        flag_count: int = EVENT_FLAGS_PER_SINT,
+        port_id: int | None = None,
+    ) -> EventPort:
+        """Create a port whose events set flags in the partition.
+
+        Raises:
+            InputError: the id is taken or too large, or a SINT does not have the flags.
+        """
+        port = EventPort(self._partition, self._id(port_id), target, base_flag, flag_count)
+        self.ports[port.port_id] = port
+        return port
+
+    def create_host_message_port(
+        self,
+        receiver: Callable[[PostedMessage], bool | None] | None = None,
+        port_id: int | None = None,
+    ) -> HostMessagePort:
+        """Create a port whose messages go to a function outside the partition.
+
+        Raises:
+            InputError: the id is taken or too large.
+        """
+        port = HostMessagePort(self._id(port_id), receiver)
+        self.ports[port.port_id] = port
+        return port
+
+    def create_host_event_port(
+        self,
+        receiver: Callable[[SignaledEvent], object],
+        *,
+        flag_count: int = EVENT_FLAGS_PER_SINT,
+        port_id: int | None = None,
+    ) -> HostEventPort:
+        """Create a port whose events go to a function outside the partition.
+
+        Raises:
+            InputError: the id is taken or too large.
+        """
+        port = HostEventPort(self._id(port_id), receiver, flag_count)
+        self.ports[port.port_id] = port
+        return port
+
+    def connect(self, connection_id: int, port: Port, *, minimum_vtl: int = 0) -> Connection:
+        """Make a port reachable by the guest.
+
+        Raises:
+            InputError: the id is taken or has more than 24 bits.
+        """
+        if not 0 <= connection_id <= MAX_ID or connection_id in self.connections:
+            raise InputError(
+                f"connection id {connection_id:#x} is taken or has more than 24 bits: give another"
+            )
+        connection = Connection(connection_id, port, minimum_vtl)
+        self.connections[connection_id] = connection
+        return connection
+
+    def disconnect(self, connection_id: int) -> None:
+        """Remove a connection; messages already queued still arrive.
+
+        Raises:
+            InputError: there is no such connection.
+        """
+        if self.connections.pop(connection_id, None) is None:
+            raise InputError(f"there is no connection {connection_id:#x} to remove")
+
+    def delete(self, port: Port) -> None:
+        """Delete a port; its connections stay and answer INVALID_PORT_ID.
+
+        Raises:
+            InputError: it is not a port of this table.
+        """
+        if self.ports.get(port.port_id) is not port:
+            raise InputError(f"port {port.port_id:#x} is not a port of this partition")
+        del self.ports[port.port_id]
+        port.deleted = True
+
+    def post_message(
+        self, caller: "VirtualProcessorVtl", connection_id: int, message_type: int, payload: bytes
+    ) -> HvStatus:
+        """Post a message as HvCallPostMessage does.
+
+        Args:
+            caller: the VTL of the VP that posts it.
+            connection_id: the connection.
+            message_type: checked by the caller of this method.
+            payload: at most 240 bytes.
+        """
+        connection = self.connections.get(connection_id)
+        if connection is None:
+            return HvStatus.INVALID_CONNECTION_ID
+        if caller.vtl < connection.minimum_vtl:
+            return HvStatus.OPERATION_DENIED
+        port = connection.port
+        if port.deleted:
+            return HvStatus.INVALID_PORT_ID
+        if isinstance(port, MessagePort):
+            return port.post(message_type, payload)
+        if isinstance(port, HostMessagePort):
+            return port.accept(
+                PostedMessage(connection_id, message_type, payload, caller.vp.index, caller.vtl)
+            )
+        return HvStatus.INVALID_PORT_ID
+
+    def signal_event(
+        self, caller: "VirtualProcessorVtl", connection_id: int, flag: int
+    ) -> HvStatus:
+        """Signal an event as HvCallSignalEvent does.
+
+        Args:
+            caller: the VTL of the VP that signals it.
+            connection_id: the connection.
+            flag: the flag, relative to the port's first one.
+        """
+        connection = self.connections.get(connection_id)
+        if connection is None:
+            return HvStatus.INVALID_CONNECTION_ID
+        if caller.vtl < connection.minimum_vtl:
+            return HvStatus.OPERATION_DENIED
+        port = connection.port
+        if port.deleted:
+            return HvStatus.INVALID_PORT_ID
+        if isinstance(port, EventPort):
+            return port.signal(flag)
+        if isinstance(port, HostEventPort):
+            return port.accept(SignaledEvent(connection_id, flag, caller.vp.index, caller.vtl))
+        return HvStatus.INVALID_PORT_ID
+
+    def _id(self, port_id: int | None) -> int:
+        if port_id is None:
+            while self._next_port_id in self.ports:
+                self._next_port_id += 1
+            return self._next_port_id
+        if not 0 <= port_id <= MAX_ID or port_id in self.ports:
+            raise InputError(
+                f"port id {port_id:#x} is taken or has more than 24 bits: give another"
+            )
+        return port_id
+
+
+def _target_state(
+    partition: "Partition", target: SintTarget, *, messages: bool
+) -> "VirtualProcessorVtl | HvStatus":
+    """Return the VTL of the VP that a port targets, or why there is none."""
+    if target.vp_index != ANY_VP:
+        vp = partition.by_index.get(target.vp_index)
+        candidates = [] if vp is None else [vp]
+    else:
+        candidates = partition.virtual_processors
+    states = [vp.vtls[target.vtl] for vp in candidates if target.vtl in vp.vtls]
+    if not states:
+        return HvStatus.INVALID_VP_INDEX
+    for state in states:
+        if state.synic.accepts_messages if messages else state.synic.accepts_events:
+            return state
+    return HvStatus.INVALID_SYNIC_STATE

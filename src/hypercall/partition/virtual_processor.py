@@ -1,0 +1,161 @@
+"""A virtual processor: its identity, its run state, and what is private to each of its VTLs."""
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from hypercall.partition.local_apic import LocalApic
+from hypercall.partition.overlay_register import OverlayRegister
+from hypercall.partition.synic import Synic
+from hypercall.partition.synthetic_timers import TIMER_COUNT, SyntheticTimer
+
+if TYPE_CHECKING:
+    from hypercall.partition.partition import Partition
+    from hypercall.tlfs.initial_context import InitialVpContext
+
+
+class RunState(Enum):
+    """Whether a virtual processor could run."""
+
+    WAITING_FOR_START_UP = auto()
+    """After INIT or creation: it runs nothing until a start-up message or a start call."""
+    RUNNING = auto()
+    """It runs, or rests in HLT until an interrupt."""
+
+
+class VirtualProcessorVtl:
+    """What a virtual processor has once per VTL (TLFS, VSM, private state).
+
+    The machine keeps the private registers; here is what the hypervisor itself emulates.
+
+    Attributes:
+        vp: the virtual processor.
+        vtl: the number of the VTL.
+        partition: the partition.
+        apic: the local APIC.
+        synic: the synthetic interrupt controller.
+        timers: the synthetic timers 0 to 3.
+        assist_page: the VP assist page register and page.
+        tsc_offset: what is added to the partition's TSC, in ticks; two's complement free integer.
+        msrs: registers that only keep their value, by MSR number.
+    """
+
+    __slots__ = (
+        "apic",
+        "assist_page",
+        "msrs",
+        "partition",
+        "synic",
+        "timers",
+        "tsc_offset",
+        "vp",
+        "vtl",
+    )
+
+    def __init__(self, vp: "VirtualProcessor", vtl: int) -> None:
+        self.vp = vp
+        self.vtl = vtl
+        self.partition = vp.partition
+        self.assist_page = OverlayRegister(vp.partition.memory, vtl)
+        self.tsc_offset = 0
+        self.msrs: dict[int, int] = {}
+        self.apic = LocalApic(self, bootstrap=vp.bootstrap)
+        self.synic = Synic(self)
+        self.timers = tuple(SyntheticTimer(self, index) for index in range(TIMER_COUNT))
+
+    def reset(self) -> None:
+        """Go to the state after a reset of the partition."""
+        for timer in self.timers:
+            timer.reset()
+        self.synic.reset()
+        self.assist_page.reset()
+        self.tsc_offset = 0
+        self.msrs.clear()
+        self.apic = LocalApic(self, bootstrap=self.vp.bootstrap)
+
+
+class VirtualProcessor:
+    """A virtual processor of a partition.
+
+    Attributes:
+        partition: the partition.
+        index: the VP index, by which hypercalls name it.
+        apic_id: the APIC id, by which interrupts name it.
+        bootstrap: it is the one that the machine starts by itself.
+        run_state: whether it could run.
+        active_vtl: the VTL that it runs in.
+        vtls: its state by VTL; VTL 0 always, further ones once they are enabled on it.
+    """
+
+    __slots__ = (
+        "active_vtl",
+        "apic_id",
+        "bootstrap",
+        "index",
+        "partition",
+        "run_state",
+        "vtls",
+    )
+
+    def __init__(
+        self, partition: "Partition", index: int, apic_id: int, *, bootstrap: bool
+    ) -> None:
+        self.partition = partition
+        self.index = index
+        self.apic_id = apic_id
+        self.bootstrap = bootstrap
+        self.run_state = RunState.RUNNING if bootstrap else RunState.WAITING_FOR_START_UP
+        self.active_vtl = 0
+        self.vtls: dict[int, VirtualProcessorVtl] = {0: VirtualProcessorVtl(self, 0)}
+
+    @property
+    def current(self) -> VirtualProcessorVtl:
+        """The state of the VTL that the VP runs in."""
+        return self.vtls[self.active_vtl]
+
+    @property
+    def highest_vtl(self) -> int:
+        """The highest VTL enabled on the VP."""
+        return max(self.vtls)
+
+    def init(self, vtl: int = 0) -> None:
+        """Receive an INIT: the processor resets and waits for its start-up message.
+
+        With a VTL above the addressed one enabled it is dropped (TLFS, VSM, INIT and SIPI).
+        """
+        if vtl < self.highest_vtl:
+            return
+        self.vtls[vtl].apic.reset()
+        if not self.bootstrap:
+            self.run_state = RunState.WAITING_FOR_START_UP
+        self.partition.effects.init_processor(self)
+
+    def start_up(self, vector: int, vtl: int = 0) -> None:
+        """Receive a start-up message, which only a processor that waits for it obeys."""
+        if vtl < self.highest_vtl or self.run_state is not RunState.WAITING_FOR_START_UP:
+            return
+        self.run_state = RunState.RUNNING
+        self.partition.effects.startup_processor(self, vector)
+
+    def start(self, vtl: int, context: "InitialVpContext") -> None:
+        """Start in a VTL with the given registers, like INIT and a jump (TLFS, StartVirtualProcessor).
+
+        Args:
+            vtl: a VTL enabled on the VP.
+            context: the registers; the caller has checked them.
+        """
+        self.vtls[vtl].apic.reset()
+        self.run_state = RunState.RUNNING
+        self.active_vtl = vtl
+        self.partition.effects.start_processor(self, vtl, context)
+
+    def pending_vector(self) -> int | None:
+        """Return the vector that the VP would take now in the VTL it runs in, or None."""
+        return self.vtls[self.active_vtl].apic.pending_vector()
+
+    def reset(self) -> None:
+        """Go to the state after a reset of the partition, with VTL 0 alone."""
+        for state in self.vtls.values():
+            state.reset()
+        self.vtls = {0: self.vtls[0]}
+        self.active_vtl = 0
+        self.run_state = RunState.RUNNING if self.bootstrap else RunState.WAITING_FOR_START_UP
