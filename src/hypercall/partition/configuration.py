@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 from hypercall.errors import InputError
 from hypercall.tlfs.privileges import ExtendedCapability, Feature, Privilege, Recommendation
@@ -61,7 +61,8 @@ DEFAULT_RECOMMENDATIONS = (
 """What a guest is advised to use."""
 
 
-class ProcessorIdentity(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProcessorIdentity:
     """The two names of a virtual processor, which need not agree.
 
     Attributes:

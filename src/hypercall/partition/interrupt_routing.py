@@ -1,4 +1,4 @@
-"""From a destination and a delivery mode to the local APICs: inter-processor and device interrupts."""
+"""From a destination and a delivery mode to the local APICs: IPIs and device interrupts."""
 
 from collections.abc import Iterable
 from enum import IntEnum

@@ -41,8 +41,11 @@ _LVT_WRITABLE = {
     _LVT_ERROR: 0x000100FF,
 }
 _X2APIC_READABLE = frozenset(
-    [_ID, _VERSION, _TPR, _PPR, _LDR, _SVR, *range(_ISR, _IRR + 8), _ESR, _ICR_LOW]
-    + [*range(_LVT_TIMER, _CURRENT_COUNT + 1), _DIVIDE]
+    [
+        *(_ID, _VERSION, _TPR, _PPR, _LDR, _SVR, _ESR, _ICR_LOW, _DIVIDE),
+        *range(_ISR, _IRR + 8),
+        *range(_LVT_TIMER, _CURRENT_COUNT + 1),
+    ]
 )
 _X2APIC_WRITABLE = frozenset(
     [_TPR, _EOI, _SVR, _ESR, _ICR_LOW, *range(_LVT_TIMER, _INITIAL_COUNT + 1), _DIVIDE, _SELF_IPI]

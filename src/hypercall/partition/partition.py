@@ -37,7 +37,11 @@ class VtlPartitionState:
     __slots__ = ("hypercall_page", "reference_tsc")
 
     def __init__(self, partition: "Partition", vtl: int) -> None:
-        self.hypercall_page = HypercallPage(partition.memory, vtl)
+        self.hypercall_page = HypercallPage(
+            partition.memory,
+            vtl,
+            refuse_reserved=partition.configuration.readings.hypercall_msr_reserved_bits,
+        )
         # Sequence 1: the page is valid and never changes, for the TSC's rate never does.
         content = _TSC_PAGE.pack(1, 0, (10_000_000 << 64) // TSC_FREQUENCY, 0)
         self.reference_tsc = OverlayRegister(partition.memory, vtl, Permission.READ, content)
@@ -95,7 +99,7 @@ class Partition:
         self.readings = configuration.readings
         self.memory = memory
         self.effects = effects
-        self.clock = clock or ReferenceClock(ManualClock())
+        self.clock = clock or ReferenceClock(ManualClock().now)
         self.timers = timers or TimerQueue()
         self.timers.changed = effects.deadline_changed
         self.io_apic: IoApic | None = None

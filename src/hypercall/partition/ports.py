@@ -1,4 +1,4 @@
-"""Ports that receive messages and events, and the connections through which a guest reaches them."""
+"""Ports that receive messages and events, and the connections that lead a guest to them."""
 
 from collections import deque
 from collections.abc import Callable

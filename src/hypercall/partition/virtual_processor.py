@@ -56,9 +56,9 @@ class VirtualProcessorVtl:
         self.vtl = vtl
         self.partition = vp.partition
         self.assist_page = OverlayRegister(vp.partition.memory, vtl)
-        self.tsc_offset = 0
+        self.tsc_offset: int = 0
         self.msrs: dict[int, int] = {}
-        self.apic = LocalApic(self, bootstrap=vp.bootstrap)
+        self.apic: LocalApic = LocalApic(self, bootstrap=vp.bootstrap)
         self.synic = Synic(self)
         self.timers = tuple(SyntheticTimer(self, index) for index in range(TIMER_COUNT))
 
@@ -137,7 +137,7 @@ class VirtualProcessor:
         self.partition.effects.startup_processor(self, vector)
 
     def start(self, vtl: int, context: "InitialVpContext") -> None:
-        """Start in a VTL with the given registers, like INIT and a jump (TLFS, StartVirtualProcessor).
+        """Start in a VTL with the given registers: INIT and a jump (HvCallStartVirtualProcessor).
 
         Args:
             vtl: a VTL enabled on the VP.
