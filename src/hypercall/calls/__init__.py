@@ -1,1 +1,16 @@
 """What each hypercall does: one module per family of calls."""
+
+from hypercall.calls import (
+    address_spaces,
+    extended,
+    interrupts,
+    messages_and_events,
+    processors,
+    registers,
+)
+from hypercall.calls.registration import handlers_of
+
+HANDLERS = handlers_of(
+    (address_spaces, extended, interrupts, messages_and_events, processors, registers)
+)
+"""The handler of every implemented call, by call code."""

@@ -153,10 +153,10 @@ class GuestMemory:
         Raises:
             GuestMemoryError: a byte lies in no mapping, or in one that forbids reading.
         """
-        if (not self._overlays[vtl] and gpa + length <= self.size_below_4g) or (
-            (gpa & 0xFFF) + length <= PAGE_SIZE
-            and gpa + length <= self.size_below_4g
-            and gpa >> 12 not in self._overlays[vtl]
+        overlays = self._overlays[vtl]
+        # The usual case: RAM below 3 GiB, and either no overlay at all or a single page without.
+        if gpa + length <= self.size_below_4g and (
+            not overlays or ((gpa & 0xFFF) + length <= PAGE_SIZE and gpa >> 12 not in overlays)
         ):
             return self.ram[gpa : gpa + length].tobytes()
         pieces = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hypercall.partition.architectural_msrs import ARCHITECTURAL_MSRS, Accessors
+from hypercall.partition.architectural_msrs import ARCHITECTURAL_MSRS, Accessors, refuse_write
 from hypercall.partition.faults import GeneralProtection
 from hypercall.partition.synthetic_msrs import synthetic_accessors
 from hypercall.tlfs.msrs import MSR_DECLARATIONS, MsrAccess
@@ -51,6 +51,11 @@ class MsrFile:
     def knows(self, index: int) -> bool:
         """Return whether a processor of the partition may read or write the MSR."""
         return index in self._readers or index in self._writers
+
+    def writable(self, index: int) -> bool:
+        """Return whether a processor of the partition may write the MSR."""
+        writer = self._writers.get(index)
+        return writer is not None and writer is not refuse_write
 
     def read(self, vp: "VirtualProcessor", index: int) -> int:
         """Read an MSR in the VTL that the VP runs in, as RDMSR does.

@@ -4,15 +4,17 @@ import struct
 from typing import TYPE_CHECKING
 
 from hypercall.partition.clock import TSC_FREQUENCY, ManualClock, ReferenceClock
-from hypercall.partition.configuration import PartitionConfiguration
+from hypercall.partition.configuration import MAX_PROCESSORS, PartitionConfiguration
 from hypercall.partition.effects import Effects
 from hypercall.partition.hypercall_page import HypercallPage
 from hypercall.partition.memory import GuestMemory, Permission
 from hypercall.partition.msrs import MsrFile
 from hypercall.partition.overlay_register import OverlayRegister
 from hypercall.partition.ports import PortTable
+from hypercall.partition.registers import RegisterFile
 from hypercall.partition.timers import TimerQueue
 from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.tlfs.cpuid import hypervisor_leaves
 from hypercall.tlfs.identifiers import PARTITION_ID_SELF, VP_INDEX_SELF
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ class Partition:
         vtls: its state by VTL; VTL 0 always, further ones once they are enabled.
         ports: its ports and connections.
         msrs: its model-specific registers.
+        registers: the registers of its processors by HV_REGISTER_NAME.
+        hypervisor_leaves: the CPUID leaves from 0x40000000 on: EAX, EBX, ECX, EDX by leaf.
         io_apic: the I/O APIC, which is told of the end of level-triggered interrupts.
         crash_parameters: the guest crash parameters 0 to 4.
         crash_control: the last value of CRASH_CTL that the guest wrote.
@@ -114,6 +118,16 @@ class Partition:
         self.vp_mask = sum(1 << vp.index for vp in self.virtual_processors)
         self.ports = PortTable(self)
         self.msrs = MsrFile(self)
+        self.registers = RegisterFile(self)
+        self.hypervisor_leaves = hypervisor_leaves(
+            configuration.privileges,
+            configuration.features,
+            configuration.recommendations,
+            spin_retry_count=configuration.spin_retry_count,
+            max_virtual_processors=MAX_PROCESSORS,
+            max_logical_processors=MAX_PROCESSORS,
+            physical_address_bits=configuration.address_bits,
+        )
         self.crash_parameters = [0] * CRASH_PARAMETER_COUNT
         self.crash_control = 0
         self.reenlightenment_control = 0

@@ -1,0 +1,76 @@
+"""Calls that read and write registers of virtual processors."""
+
+import struct
+
+from hypercall.abi.reply import RepReply
+from hypercall.calls.registration import serves
+from hypercall.calls.target_vtl import input_vtl_status
+from hypercall.partition.registers import RegisterAccessError
+from hypercall.partition.virtual_processor import VirtualProcessor, VirtualProcessorVtl
+from hypercall.tlfs.calls import Call
+from hypercall.tlfs.registers import REGISTER_VALUE_SIZE
+from hypercall.tlfs.status import HvStatus
+
+_ASSOCIATION_SIZE = 32
+_VALUE_OFFSET = 16
+
+
+@serves(Call.GET_VP_REGISTERS)
+def get_vp_registers(
+    vp: VirtualProcessor, partition_id: int, vp_index: int, input_vtl: int, elements: memoryview
+) -> RepReply | HvStatus:
+    """Read registers, each as an HV_REGISTER_VALUE of 16 bytes."""
+    target = _target(vp, partition_id, vp_index, input_vtl)
+    if isinstance(target, HvStatus):
+        return target
+    registers = vp.partition.registers
+    output = bytearray()
+    completed = 0
+    for name in struct.unpack(f"<{len(elements) // 4}I", elements):
+        try:
+            value = registers.read(target, name)
+        except RegisterAccessError as error:
+            return RepReply(completed, error.status, bytes(output))
+        output += value.to_bytes(REGISTER_VALUE_SIZE, "little")
+        completed += 1
+    return RepReply(completed, HvStatus.SUCCESS, bytes(output))
+
+
+@serves(Call.SET_VP_REGISTERS)
+def set_vp_registers(
+    vp: VirtualProcessor, partition_id: int, vp_index: int, input_vtl: int, elements: memoryview
+) -> RepReply | HvStatus:
+    """Write registers in the order given; those before a refused one stay written."""
+    target = _target(vp, partition_id, vp_index, input_vtl)
+    if isinstance(target, HvStatus):
+        return target
+    registers = vp.partition.registers
+    completed = 0
+    for start in range(0, len(elements), _ASSOCIATION_SIZE):
+        name = int.from_bytes(elements[start : start + 4], "little")
+        value = int.from_bytes(
+            elements[start + _VALUE_OFFSET : start + _ASSOCIATION_SIZE], "little"
+        )
+        try:
+            registers.write(target, name, value)
+        except RegisterAccessError as error:
+            return RepReply(completed, error.status)
+        completed += 1
+    return RepReply(completed)
+
+
+def _target(
+    vp: VirtualProcessor, partition_id: int, vp_index: int, input_vtl: int
+) -> VirtualProcessorVtl | HvStatus:
+    """Return the VTL of the VP whose registers are meant, or why there is none."""
+    partition = vp.partition
+    if not partition.is_own_id(partition_id):
+        return HvStatus.INVALID_PARTITION_ID
+    target = partition.find_vp(vp_index, vp)
+    if target is None:
+        return HvStatus.INVALID_VP_INDEX
+    status, vtl = input_vtl_status(vp, input_vtl)
+    if status:
+        return status
+    state = target.vtls.get(vtl)
+    return HvStatus.INVALID_VTL_STATE if state is None else state
