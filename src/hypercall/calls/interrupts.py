@@ -5,6 +5,7 @@ from hypercall.calls.registration import serves
 from hypercall.calls.target_vtl import input_vtl_status
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.calls import Call
+from hypercall.tlfs.readings import IpiTargetVtl
 from hypercall.tlfs.status import HvStatus
 
 _FIRST_VECTOR = 0x10
@@ -46,14 +47,13 @@ def _send(vp: VirtualProcessor, vector: int, target_vtl: int, mask: int) -> HvSt
     vtl = vp.active_vtl
     if target_vtl:
         readings = partition.readings
-        status, vtl = input_vtl_status(
-            vp,
-            target_vtl,
-            reserved=readings.ipi_reserved_fields,
-            above=readings.ipi_to_higher_vtl,
-        )
-        if status:
-            return status
+        if readings.ipi_target_vtl is IpiTargetVtl.REFUSED:
+            return HvStatus.INVALID_PARAMETER
+        if readings.ipi_target_vtl is IpiTargetVtl.HONOURED:
+            above = readings.ipi_to_higher_vtl
+            status, vtl = input_vtl_status(vp, target_vtl, above=above)
+            if status:
+                return status
     for target in partition.vps_in(mask):
         state = target.vtls.get(vtl)
         if state is not None:

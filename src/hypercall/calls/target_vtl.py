@@ -6,27 +6,22 @@ from hypercall.tlfs.status import HvStatus
 
 
 def input_vtl_status(
-    vp: VirtualProcessor,
-    value: int,
-    *,
-    reserved: HvStatus = HvStatus.INVALID_PARAMETER,
-    above: HvStatus = HvStatus.ACCESS_DENIED,
+    vp: VirtualProcessor, value: int, *, above: HvStatus = HvStatus.ACCESS_DENIED
 ) -> tuple[HvStatus, int]:
     """Read an HV_INPUT_VTL byte (TLFS, HV_INPUT_VTL).
 
     Args:
         vp: the caller.
         value: the byte.
-        reserved: what answers reserved bits.
         above: what answers a VTL above the caller's.
 
     Returns:
-        SUCCESS and the VTL, or why the byte is refused and 0: a VTL that cannot exist is
-        INVALID_PARAMETER, one that the partition has not enabled INVALID_VTL_STATE.
+        SUCCESS and the VTL, or why the byte is refused and 0: reserved bits and a VTL that cannot
+        exist are INVALID_PARAMETER, one that the partition has not enabled INVALID_VTL_STATE.
     """
     vtl = input_vtl(value, vp.active_vtl)
     if vtl is None:
-        return reserved, 0
+        return HvStatus.INVALID_PARAMETER, 0
     return plain_vtl_status(vp, vtl, above=above)
 
 

@@ -68,8 +68,8 @@ class LocalApic:
 
     def __init__(self, owner: "VirtualProcessorVtl", *, bootstrap: bool) -> None:
         self.owner = owner
-        self.base = BASE_ADDRESS | BASE_ENABLE | (BASE_BOOTSTRAP if bootstrap else 0)
-        self.timer = ApicTimer(self)
+        self.base: int = BASE_ADDRESS | BASE_ENABLE | (BASE_BOOTSTRAP if bootstrap else 0)
+        self.timer: ApicTimer = ApicTimer(self)
         self.irr = 0
         self.isr = 0
         self.tmr = 0

@@ -117,6 +117,10 @@ class VirtualProcessor:
         """The highest VTL enabled on the VP."""
         return max(self.vtls)
 
+    def vtl_enabled(self, vtl: int) -> bool:
+        """Return whether a VTL is enabled on the VP."""
+        return vtl in self.vtls
+
     def init(self, vtl: int = 0) -> None:
         """Receive an INIT: the processor resets and waits for its start-up message.
 
