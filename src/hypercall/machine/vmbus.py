@@ -6,8 +6,12 @@ drivers/hv/connection.c, OpenVMM vmbus_core/src/protocol.rs.
 """
 
 import struct
-from collections.abc import Callable
 from enum import IntEnum
+
+from hypercall.partition.partition import Partition
+from hypercall.partition.ports import PostedMessage, SignaledEvent, SintTarget
+from hypercall.partition.synic import SINT_COUNT
+from hypercall.tlfs.status import HvStatus
 
 #: Guests up to protocol 4.1 post to this connection.
 MESSAGE_CONNECTION_ID = 1
@@ -22,7 +26,6 @@ DEFAULT_SINT = 2
 
 _HEADER = struct.Struct("<II")
 _CONTACT = struct.Struct("<IIBBHIQQ")
-_SINT_COUNT = 16
 _FIRST_VERSION_WITH_TARGET = 0x0005_0000
 #: The protocol versions that are accepted, major << 16 | minor.
 VERSIONS = (
@@ -51,69 +54,82 @@ class ChannelMessage(IntEnum):
 
 
 class VmbusContactPoint:
-    """The host's side of an empty VMBus.
+    """The host's side of an empty VMBus, connected to its well-known connection ids.
 
     Args:
-        post: called as ``post(vp_index, sint, message_type, payload)`` to send a message.
-        vp_count: VP indexes from here on are taken for 0.
+        partition: the partition whose guest may look for the bus.
 
     Attributes:
         version: the protocol version that was agreed on, None before and after.
         signals: how often the guest signalled the event connection.
         ignored: how many messages had no meaning here.
+
+    Raises:
+        InputError: a well-known connection id is taken already.
     """
 
-    def __init__(self, post: Callable[[int, int, int, bytes], None], vp_count: int) -> None:
+    def __init__(self, partition: Partition) -> None:
         self.version: int | None = None
         self.signals = 0
         self.ignored = 0
-        self._post = post
-        self._vp_count = vp_count
-        self._vp_index = 0
-        self._sint = DEFAULT_SINT
+        self._partition = partition
+        ports = partition.ports
+        messages = ports.create_host_message_port(self._receive)
+        ports.connect(MESSAGE_CONNECTION_ID, messages)
+        ports.connect(MESSAGE_CONNECTION_ID_4, messages)
+        ports.connect(EVENT_CONNECTION_ID, ports.create_host_event_port(self._signal))
+        self._answers = ports.create_message_port(self._target(0, DEFAULT_SINT))
 
-    def receive(self, message_type: int, payload: bytes) -> None:
-        """Take a message that the guest posted to one of the message connections.
+    def reset(self) -> None:
+        """Forget the guest, as a reset of the partition does."""
+        self.version = None
+        self._answers.target = self._target(0, DEFAULT_SINT)
 
-        Args:
-            message_type: the message's type.
-            payload: up to 240 bytes: the channel message's type, four bytes of padding, and what
-                belongs to the type.
-        """
-        if message_type != CHANNEL_MESSAGE_TYPE or len(payload) < _HEADER.size:
-            self.ignored += 1
-            return
-        kind, _ = _HEADER.unpack_from(payload)
-        if kind == ChannelMessage.INITIATE_CONTACT:
-            self._initiate_contact(payload)
-        elif kind == ChannelMessage.REQUEST_OFFERS and self.version is not None:
-            self._send(ChannelMessage.ALL_OFFERS_DELIVERED)
-        elif kind == ChannelMessage.UNLOAD:
-            # A guest that panics unloads whatever state it is in, and waits for the answer.
-            self.version = None
-            self._send(ChannelMessage.UNLOAD_COMPLETE)
-        else:
-            self.ignored += 1
+    def _target(self, vp_index: int, sint: int) -> SintTarget:
+        if vp_index not in self._partition.by_index:
+            vp_index = self._partition.bootstrap.index
+        return SintTarget(vp_index, sint if sint < SINT_COUNT else DEFAULT_SINT)
 
-    def signal(self, flag: int) -> None:
+    def _signal(self, event: SignaledEvent) -> None:
         """Take a signal to the event connection; there is no channel that it could be for."""
         self.signals += 1
 
-    def _initiate_contact(self, payload: bytes) -> None:
+    def _receive(self, message: PostedMessage) -> bool:
+        """Take a message; False while the guest has not taken enough of the answers before."""
+        payload = message.payload
+        if message.message_type != CHANNEL_MESSAGE_TYPE or len(payload) < _HEADER.size:
+            self.ignored += 1
+            return True
+        kind, _ = _HEADER.unpack_from(payload)
+        if kind == ChannelMessage.INITIATE_CONTACT:
+            return self._initiate_contact(payload)
+        if kind == ChannelMessage.REQUEST_OFFERS and self.version is not None:
+            return self._send(ChannelMessage.ALL_OFFERS_DELIVERED)
+        if kind == ChannelMessage.UNLOAD:
+            # A guest that panics unloads whatever state it is in, and waits for the answer.
+            self.version = None
+            return self._send(ChannelMessage.UNLOAD_COMPLETE)
+        self.ignored += 1
+        return True
+
+    def _initiate_contact(self, payload: bytes) -> bool:
         if len(payload) < _HEADER.size + _CONTACT.size:
             self.ignored += 1
-            return
+            return True
         version, vp_index, sint, _, _, _, _, _ = _CONTACT.unpack_from(payload, _HEADER.size)
         # In older versions the target information is the address of an interrupt page.
         has_target = version >= _FIRST_VERSION_WITH_TARGET
-        self._sint = sint if has_target and sint < _SINT_COUNT else DEFAULT_SINT
-        self._vp_index = vp_index if vp_index < self._vp_count else 0
+        self._answers.target = self._target(vp_index, sint if has_target else DEFAULT_SINT)
         supported = version in VERSIONS
         self.version = version if supported else None
         answer = 0
         if supported:
             answer = MESSAGE_CONNECTION_ID_4 if has_target else version
-        self._send(ChannelMessage.VERSION_RESPONSE, struct.pack("<BBHI", supported, 0, 0, answer))
+        return self._send(
+            ChannelMessage.VERSION_RESPONSE, struct.pack("<BBHI", supported, 0, 0, answer)
+        )
 
-    def _send(self, kind: ChannelMessage, body: bytes = b"") -> None:
-        self._post(self._vp_index, self._sint, CHANNEL_MESSAGE_TYPE, _HEADER.pack(kind, 0) + body)
+    def _send(self, kind: ChannelMessage, body: bytes = b"") -> bool:
+        status = self._answers.post(CHANNEL_MESSAGE_TYPE, _HEADER.pack(kind, 0) + body)
+        # A guest whose SynIC is off asked for an answer that it cannot get; that is its choice.
+        return status is not HvStatus.INSUFFICIENT_BUFFERS

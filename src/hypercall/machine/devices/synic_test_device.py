@@ -7,10 +7,12 @@ to it to the SINT; an event connection sets the event flag whose number is its c
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Protocol
+
+from hypercall.partition.partition import Partition
+from hypercall.partition.ports import EventPort, MessagePort, SintTarget
+from hypercall.partition.synic import SINT_COUNT
 
 _BASE = 0x3000
-_SINT_COUNT = 16
 
 
 class SynicTestCommand(IntEnum):
@@ -25,34 +27,11 @@ class SynicTestCommand(IntEnum):
     DESTROY_EVENT_CONNECTION = 7
 
 
-class SynicTestTarget(Protocol):
-    """What the device needs of the partition."""
-
-    def request_sint(self, vp_index: int, sint: int) -> None:
-        """Request the interrupt of a SINT."""
-        ...
-
-    def create_message_connection(self, connection_id: int, vp_index: int, sint: int) -> None:
-        """Let messages that are posted to a connection arrive at a SINT."""
-        ...
-
-    def create_event_connection(
-        self, connection_id: int, vp_index: int, sint: int, flag: int
-    ) -> None:
-        """Let signals to a connection set an event flag of a SINT."""
-        ...
-
-    def destroy_connection(self, connection_id: int) -> None:
-        """Take a connection away."""
-        ...
-
-
 class SynicTestDevice:
     """Commands that make no sense, such as a route that does not exist, are ignored.
 
     Args:
-        target: the partition's side.
-        vp_count: VP indexes from here on are ignored.
+        partition: the partition whose SINTs and connections it drives.
         observer: called with a text for each ignored command.
     """
 
@@ -60,16 +39,13 @@ class SynicTestDevice:
 
     def __init__(
         self,
-        target: SynicTestTarget,
-        vp_count: int,
+        partition: Partition,
         observer: Callable[[str], None] | None = None,
     ) -> None:
-        self._target = target
-        self._vp_count = vp_count
+        self._partition = partition
         self._observer = observer
         self._routes: dict[tuple[int, int], int] = {}
-        self._messages: set[int] = set()
-        self._events: set[int] = set()
+        self._connections: dict[int, MessagePort | EventPort] = {}
 
     @property
     def ports(self) -> Sequence[range]:
@@ -92,10 +68,11 @@ class SynicTestDevice:
     def _carry_out(self, command: int, vp_index: int, sint: int, connection_id: int) -> bool:
         route = (vp_index, sint)
         if command == SynicTestCommand.DESTROY_MESSAGE_CONNECTION:
-            return self._destroy(self._messages, connection_id)
+            return self._destroy(connection_id, MessagePort)
         if command == SynicTestCommand.DESTROY_EVENT_CONNECTION:
-            return self._destroy(self._events, connection_id)
-        if vp_index >= self._vp_count or sint >= _SINT_COUNT:
+            return self._destroy(connection_id, EventPort)
+        vp = self._partition.by_index.get(vp_index)
+        if vp is None or sint >= SINT_COUNT:
             return False
         if command == SynicTestCommand.CREATE_SINT_ROUTE:
             self._routes[route] = self._routes.get(route, 0) + 1
@@ -108,22 +85,36 @@ class SynicTestDevice:
         elif command == SynicTestCommand.SET_SINT:
             if route not in self._routes:
                 return False
-            self._target.request_sint(vp_index, sint)
-        elif connection_id in self._messages or connection_id in self._events:
-            return False
-        elif command == SynicTestCommand.CREATE_MESSAGE_CONNECTION:
-            self._target.create_message_connection(connection_id, vp_index, sint)
-            self._messages.add(connection_id)
-        elif command == SynicTestCommand.CREATE_EVENT_CONNECTION:
-            self._target.create_event_connection(connection_id, vp_index, sint, connection_id)
-            self._events.add(connection_id)
+            vp.vtls[0].synic.raise_sint(sint)
+        elif command in (
+            SynicTestCommand.CREATE_MESSAGE_CONNECTION,
+            SynicTestCommand.CREATE_EVENT_CONNECTION,
+        ):
+            return self._create(
+                SynicTestCommand(command), SintTarget(vp_index, sint), connection_id
+            )
         else:
             return False
         return True
 
-    def _destroy(self, connections: set[int], connection_id: int) -> bool:
-        if connection_id not in connections:
+    def _create(self, command: SynicTestCommand, target: SintTarget, connection_id: int) -> bool:
+        ports = self._partition.ports
+        if connection_id in ports.connections:
             return False
-        connections.remove(connection_id)
-        self._target.destroy_connection(connection_id)
+        port: MessagePort | EventPort
+        if command == SynicTestCommand.CREATE_MESSAGE_CONNECTION:
+            port = ports.create_message_port(target)
+        else:
+            port = ports.create_event_port(target, base_flag=connection_id, flag_count=1)
+        ports.connect(connection_id, port)
+        self._connections[connection_id] = port
+        return True
+
+    def _destroy(self, connection_id: int, kind: type[MessagePort] | type[EventPort]) -> bool:
+        port = self._connections.get(connection_id)
+        if not isinstance(port, kind):
+            return False
+        del self._connections[connection_id]
+        self._partition.ports.disconnect(connection_id)
+        self._partition.ports.delete(port)
         return True
