@@ -87,11 +87,13 @@ class VariableData:
         name: name of the data.
         count_field: the field with the number of bytes.
         maximum: the most bytes.
+        limit_field: for output, the input field with the most bytes that the caller takes.
     """
 
     name: str
     count_field: str
     maximum: int
+    limit_field: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Where sources disagree: one named decision for each question, with its variants and sources.
 
 A partition has a `ReadingSet`. ``hyperv`` is the default: what the TLFS says, unless there is
-evidence that Microsoft's hypervisor does otherwise. ``kvm``, ``xen`` and ``openvmm`` answer as those
-implementations do; a question that one of them never meets has the answer of ``hyperv`` there.
+evidence that Microsoft's hypervisor does otherwise. ``kvm``, ``xen`` and ``openvmm`` answer as
+those implementations do; a question that one of them never meets has the answer of ``hyperv``.
 """
 
 from collections.abc import Mapping
@@ -60,6 +60,14 @@ class Enforcement(Enum):
 
     ADVICE = "advice only"
     GATE = "refused with ACCESS_DENIED"
+
+
+class IpiTargetVtl(Enum):
+    """What bits 63:32 of the first word of an IPI are: the target VTL and reserved fields."""
+
+    HONOURED = "the target VTL; reserved bits are refused with INVALID_PARAMETER"
+    IGNORED = "ignored in memory, refused with INVALID_HYPERCALL_INPUT in registers"
+    REFUSED = "refused with INVALID_PARAMETER unless zero"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +269,14 @@ READINGS = (
         openvmm=ReservedFields.REFUSE,
     ),
     _reading(
-        "ipi_reserved_fields",
-        "What answers reserved bytes, or a VTL byte that means nothing, in an IPI?",
-        "OpenVMM, Xen: 5; KVM: 3 in the register form, ignored in memory",
-        hyperv=_S.INVALID_PARAMETER,
-        kvm=_S.INVALID_HYPERCALL_INPUT,
-        xen=_S.INVALID_PARAMETER,
-        openvmm=_S.INVALID_PARAMETER,
+        "ipi_target_vtl",
+        "What does the VTL byte of an IPI mean, and what answers bits that mean nothing?",
+        "TLFS hv_input_vtl, OpenVMM: the target, reserved bits 5; Xen: 5 unless all is zero; KVM"
+        " ignores all in memory and answers 3 in registers",
+        hyperv=IpiTargetVtl.HONOURED,
+        kvm=IpiTargetVtl.IGNORED,
+        xen=IpiTargetVtl.REFUSED,
+        openvmm=IpiTargetVtl.HONOURED,
     ),
     _reading(
         "mask_zero_flush",
@@ -458,7 +467,7 @@ class ReadingSet:
     missing_extended_privilege: HvStatus
     recommendations: Enforcement
     reserved_fields: ReservedFields
-    ipi_reserved_fields: HvStatus
+    ipi_target_vtl: IpiTargetVtl
     mask_zero_flush: EmptyMask
     empty_set_flush: EmptyMask
     vp_set_format: SetFormat

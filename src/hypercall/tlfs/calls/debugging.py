@@ -85,7 +85,7 @@ DEBUGGING_CALLS = (
             "HV_OUTPUT_RETRIEVE_DEBUG_DATA",
             (Field("retrieved_count", 0, 4), Field("remaining_count", 4, 4)),
         ),
-        variable_output=VariableData("data", "retrieved_count", _MAX_DATA),
+        variable_output=VariableData("data", "retrieved_count", _MAX_DATA, limit_field="count"),
         fast=FastForm.NO,
         privilege=Privilege.DEBUGGING,
         statuses=(

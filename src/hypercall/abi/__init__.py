@@ -1,0 +1,1 @@
+"""The calling convention: from the registers of a hypercall to a handler's call, and back."""
