@@ -31,7 +31,7 @@ class ApicTimer:
         self._deadline = 0
         self.initial_count = 0
         self.divide = 0
-        self.deadline_msr = 0
+        self.deadline_msr: int = 0
 
     def reset(self) -> None:
         """Go to the state after reset."""

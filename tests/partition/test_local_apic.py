@@ -1,0 +1,317 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypercall.partition.configuration import PartitionConfiguration, processors_in_order
+from hypercall.partition.faults import GeneralProtection
+from hypercall.partition.local_apic import MASKED, LocalApic
+from hypercall.partition.standalone import StandalonePartition, standalone_partition
+
+MakePartition = Callable[..., StandalonePartition]
+
+TPR, EOI, LDR, DFR, SVR, ESR = 0x80, 0xB0, 0xD0, 0xE0, 0xF0, 0x280
+ICR_LOW, ICR_HIGH, LVT_ERROR = 0x300, 0x310, 0x370
+
+
+def enabled_apics(box: StandalonePartition) -> list[LocalApic]:
+    apics = [vp.vtls[0].apic for vp in box.partition.virtual_processors]
+    for apic in apics:
+        apic.write_mmio(SVR, 0x1FF)
+    return apics
+
+
+def one_apic(**changes: object) -> tuple[StandalonePartition, LocalApic]:
+    box = standalone_partition(
+        PartitionConfiguration(processors=processors_in_order(1), memory_size=1 << 20).replace(
+            **changes
+        )
+    )
+    return box, enabled_apics(box)[0]
+
+
+def test_a_software_disabled_apic_drops_fixed_interrupts(make_partition: MakePartition) -> None:
+    box = make_partition(1)
+    apic = box.partition.bootstrap.current.apic
+    apic.request(0x40)
+    assert apic.pending_vector() is None
+    assert box.effects.named("interrupt_changed") == []
+    apic.write_mmio(SVR, 0x1FF)
+    apic.request(0x40)
+    assert apic.pending_vector() == 0x40
+    assert box.effects.named("interrupt_changed") == [(box.partition.bootstrap,)]
+
+
+def test_priorities_nest_and_end_in_order() -> None:
+    _, apic = one_apic()
+    apic.request(0x40)
+    assert apic.acknowledge() == 0x40
+    apic.request(0x45)
+    assert apic.pending_vector() is None, "the same priority class does not interrupt"
+    apic.request(0x51)
+    assert apic.acknowledge() == 0x51
+    assert apic.read_mmio(0xA0) == 0x50
+    apic.eoi()
+    assert apic.pending_vector() is None
+    apic.eoi()
+    assert apic.acknowledge() == 0x45
+    apic.eoi()
+    assert apic.isr == 0
+    with pytest.raises(ValueError, match="no interrupt"):
+        apic.acknowledge()
+
+
+def test_the_task_priority_holds_interrupts_back_until_it_falls() -> None:
+    box, apic = one_apic()
+    apic.write_mmio(TPR, 0x50)
+    apic.request(0x5F)
+    assert apic.pending_vector() is None
+    box.effects.clear()
+    apic.write_mmio(TPR, 0x4F)
+    assert apic.pending_vector() == 0x5F
+    assert len(box.effects.named("interrupt_changed")) == 1
+
+
+def test_requests_of_one_vector_merge() -> None:
+    _, apic = one_apic()
+    apic.request(0x40)
+    apic.request(0x40)
+    apic.acknowledge()
+    apic.request(0x40)
+    apic.eoi()
+    assert apic.acknowledge() == 0x40
+    apic.eoi()
+    assert apic.pending_vector() is None
+
+
+def test_registers_show_requests_and_service() -> None:
+    _, apic = one_apic()
+    apic.request(0x41, level=True)
+    apic.request(0x63)
+    apic.acknowledge()
+    assert apic.read_mmio(0x130) == 1 << 3, "ISR 0x60-0x7F"
+    assert apic.read_mmio(0x220) == 1 << 1, "IRR 0x40-0x5F"
+    assert apic.read_mmio(0x1A0) == 1 << 1, "TMR 0x40-0x5F"
+    assert apic.read_mmio(0x30) == 0x50014
+    assert apic.read_mmio(0x31, 1) == 0
+    assert apic.read_mmio(0x34) == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from("rae"), st.integers(0x10, 0xFF)), max_size=80))
+def test_delivery_follows_the_priority_rules(steps: list[tuple[str, int]]) -> None:
+    """A model with plain sets: the highest request above the highest in service is taken."""
+    _, apic = one_apic()
+    requested: set[int] = set()
+    in_service: list[int] = []
+    for action, vector in steps:
+        if action == "r":
+            apic.request(vector)
+            requested.add(vector)
+        elif action == "e":
+            apic.eoi()
+            if in_service:
+                in_service.remove(max(in_service))
+        highest = max(requested, default=0)
+        takeable = highest if highest >> 4 > max(in_service, default=0) >> 4 else None
+        assert apic.pending_vector() == (takeable or None)
+        if action == "a" and takeable:
+            assert apic.acknowledge() == takeable
+            requested.remove(takeable)
+            in_service.append(takeable)
+
+
+def test_an_ipi_reaches_the_apic_id_and_not_the_vp_index() -> None:
+    box = standalone_partition(
+        PartitionConfiguration(
+            processors=processors_in_order(4, shuffle_vp_index=5), memory_size=1 << 20
+        )
+    )
+    enabled_apics(box)
+    sender = box.partition.by_apic_id[0]
+    sender.current.apic.write_mmio(ICR_HIGH, 2 << 24)
+    sender.current.apic.write_mmio(ICR_LOW, 0x41)
+    pending = {vp.apic_id for vp in box.partition.processors if vp.pending_vector() == 0x41}
+    assert pending == {2}
+    assert box.partition.by_apic_id[2].index != 2
+
+
+@pytest.mark.parametrize(("shorthand", "expected"), [(1, {0}), (2, {0, 1, 2}), (3, {1, 2})])
+def test_shorthands(make_partition: MakePartition, shorthand: int, expected: set[int]) -> None:
+    box = make_partition(3)
+    apics = enabled_apics(box)
+    apics[0].write_mmio(ICR_LOW, shorthand << 18 | 0x42)
+    assert {n for n, apic in enumerate(apics) if apic.pending_vector() == 0x42} == expected
+
+
+def test_logical_destinations_in_flat_and_cluster_mode(make_partition: MakePartition) -> None:
+    box = make_partition(3)
+    apics = enabled_apics(box)
+    for number, apic in enumerate(apics):
+        apic.write_mmio(LDR, 1 << 24 + number)
+    apics[0].write_icr(0b110 << 56 | 1 << 11 | 0x50)
+    assert [apic.pending_vector() for apic in apics] == [None, 0x50, 0x50]
+    for number, apic in enumerate(apics):
+        apic.write_mmio(DFR, 0x0FFFFFFF)
+        apic.write_mmio(LDR, (0x10 << number | 1) << 24)
+    apics[0].write_icr(0x21 << 56 | 1 << 11 | 0x60)
+    assert [apic.pending_vector() for apic in apics] == [None, 0x60, 0x50]
+    apics[0].write_icr(0xF1 << 56 | 1 << 11 | 0x70)
+    assert [apic.pending_vector() for apic in apics] == [0x70] * 3
+
+
+def test_lowest_priority_goes_to_one_processor(make_partition: MakePartition) -> None:
+    box = make_partition(3)
+    apics = enabled_apics(box)
+    apics[0].write_task_priority(0x20)
+    apics[0].write_icr(0xFF << 56 | 1 << 8 | 0x60)
+    assert [apic.pending_vector() for apic in apics] == [None, 0x60, None]
+
+
+def test_init_and_start_up_messages(make_partition: MakePartition) -> None:
+    box = make_partition(2)
+    sender = enabled_apics(box)[0]
+    target = box.partition.by_apic_id[1]
+    sender.write_icr(1 << 56 | 1 << 15 | 1 << 14 | 5 << 8)
+    assert target.current.apic.software_enabled is False
+    assert box.effects.named("init_processor") == [(target,)]
+    sender.write_icr(1 << 56 | 1 << 15 | 5 << 8)
+    assert len(box.effects.named("init_processor")) == 1, "the de-assert does nothing"
+    sender.write_icr(1 << 56 | 6 << 8 | 0x9A)
+    sender.write_icr(1 << 56 | 6 << 8 | 0x9B)
+    assert box.effects.named("startup_processor") == [(target, 0x9A)]
+
+
+def test_an_nmi_goes_past_the_apic(make_partition: MakePartition) -> None:
+    box = make_partition(2)
+    enabled_apics(box)[0].write_icr(1 << 56 | 4 << 8 | 2)
+    assert box.effects.named("nmi") == [(box.partition.by_apic_id[1],)]
+
+
+def test_an_illegal_vector_is_an_error_that_the_status_register_shows() -> None:
+    _, apic = one_apic()
+    apic.write_mmio(LVT_ERROR, 0xE0)
+    apic.write_icr(0x0F)
+    assert apic.read_mmio(ESR) == 0
+    apic.write_mmio(ESR, 0)
+    assert apic.read_mmio(ESR) == 1 << 5
+    assert apic.pending_vector() == 0xE0
+
+
+def test_software_disable_masks_the_local_vectors() -> None:
+    _, apic = one_apic()
+    apic.write_mmio(0x350, 0x700)
+    assert apic.read_mmio(0x350) == 0x700
+    apic.write_mmio(SVR, 0xFF)
+    assert apic.read_mmio(0x350) == 0x700 | MASKED
+    apic.write_mmio(0x350, 0x700)
+    assert apic.read_mmio(0x350) == 0x700 | MASKED
+
+
+class TestEoiAssist:
+    def box(self) -> tuple[StandalonePartition, LocalApic, memoryview]:
+        box, apic = one_apic()
+        apic.owner.assist_page.write(0x5001)
+        view = apic.owner.assist_page.view
+        assert view is not None
+        return box, apic, view
+
+    def test_the_guest_need_not_write_eoi_for_the_only_interrupt(self) -> None:
+        _, apic, view = self.box()
+        apic.request(0x40)
+        apic.acknowledge()
+        assert view[0] == 1
+        view[0] = 0
+        apic.request(0x41)
+        assert apic.acknowledge() == 0x41, "the cleared bit has ended 0x40"
+        assert apic.isr == 1 << 0x41
+
+    def test_a_lower_interrupt_takes_the_offer_back(self) -> None:
+        _, apic, view = self.box()
+        apic.request(0x60)
+        apic.acknowledge()
+        apic.request(0x50)
+        assert view[0] == 0
+        assert apic.pending_vector() is None
+        apic.eoi()
+        assert apic.acknowledge() == 0x50
+        assert view[0] == 1
+
+    def test_an_explicit_eoi_still_ends_the_interrupt_once(self) -> None:
+        _, apic, view = self.box()
+        apic.request(0x60)
+        apic.acknowledge()
+        apic.eoi()
+        assert (apic.isr, view[0]) == (0, 0)
+
+    def test_a_nested_interrupt_is_ended_explicitly(self) -> None:
+        _, apic, view = self.box()
+        apic.request(0x40)
+        apic.acknowledge()
+        apic.request(0x70)
+        assert apic.acknowledge() == 0x70
+        assert view[0] == 0
+        apic.eoi()
+        apic.eoi()
+        assert apic.isr == 0
+
+    def test_a_level_interrupt_needs_its_eoi(self) -> None:
+        _, apic, view = self.box()
+        apic.request(0x40, level=True)
+        apic.acknowledge()
+        assert view[0] == 0
+
+    def test_reset_takes_the_offer_back(self) -> None:
+        _, apic, view = self.box()
+        apic.request(0x40)
+        apic.acknowledge()
+        apic.reset()
+        assert view[0] == 0
+        assert apic.isr == 0
+
+
+class TestModes:
+    def test_base_changes_that_the_architecture_forbids(self) -> None:
+        _, apic = one_apic(x2apic=True)
+        with pytest.raises(GeneralProtection):
+            apic.write_base(0xFEE00000 | 1 << 10)
+        with pytest.raises(GeneralProtection):
+            apic.write_base(0xFEE00000 | 1 << 9)
+        apic.write_base(0xFEE00000 | 3 << 10)
+        with pytest.raises(GeneralProtection):
+            apic.write_base(0xFEE00000 | 1 << 11)
+        apic.write_base(0xFEE00000)
+        assert not apic.enabled
+        with pytest.raises(GeneralProtection):
+            apic.write_base(0xFEE00000 | 3 << 10)
+        apic.write_base(0xFEE00000 | 1 << 11)
+        assert apic.base == 0xFEE00000 | 1 << 11 | 1 << 8, "the bootstrap bit stays"
+
+    def test_without_the_feature_there_is_no_x2apic_mode(self) -> None:
+        _, apic = one_apic()
+        with pytest.raises(GeneralProtection):
+            apic.write_base(0xFEE00000 | 3 << 10)
+        with pytest.raises(GeneralProtection):
+            apic.read_x2apic(2)
+
+    def test_x2apic_registers(self, make_partition: MakePartition) -> None:
+        box = make_partition(2, x2apic=True)
+        apics = enabled_apics(box)
+        for apic in apics:
+            apic.write_base(0xFEE00000 | 3 << 10)
+        assert apics[1].read_x2apic(0x02) == 1
+        assert apics[1].read_x2apic(0x0D) == 1 << 1
+        assert apics[0].read_mmio(0x20) == 0xFFFFFFFF
+        apics[0].write_x2apic(0x30, 1 << 32 | 0x44)
+        assert apics[1].pending_vector() == 0x44
+        apics[0].write_x2apic(0x30, 2 << 32 | 1 << 11 | 0x55)
+        assert apics[1].pending_vector() == 0x55
+        apics[0].write_x2apic(0x3F, 0x66)
+        assert apics[0].acknowledge() == 0x66
+        apics[0].write_x2apic(0x0B, 0)
+        assert apics[0].isr == 0
+        for number, value in ((0x0B, 1), (0x02, 0), (0x08, 1 << 32)):
+            with pytest.raises(GeneralProtection):
+                apics[0].write_x2apic(number, value)
+        with pytest.raises(GeneralProtection):
+            apics[0].read_x2apic(0x0B)
