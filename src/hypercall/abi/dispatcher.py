@@ -45,8 +45,8 @@ _FAULTS = {
     OutcomeKind.VTL_RETURN: "VTL return",
 }
 
-_PLAIN_OUTCOMES: dict[Answer, Outcome] = {RETRY: SUSPEND}
-_PLAIN_OUTCOMES.update(COMPLETED)
+_PLAIN_ANSWERS: tuple[tuple[Answer, Outcome], ...] = ((RETRY, SUSPEND), *COMPLETED.items())
+_PLAIN_OUTCOMES = dict(_PLAIN_ANSWERS)
 """What a handler returns in most cases, and the outcome that it means."""
 
 
