@@ -147,3 +147,15 @@ def test_a_lazy_look_up_searches_less_and_less_often_until_it_finds() -> None:
         answers.append(symbols.lookup(0x10))
     assert attempts == [0, 3, 8, 17]
     assert answers == [None] * 17 + ["here"] * 3
+
+
+def test_a_lazy_look_up_gives_up_on_a_guest_without_symbols() -> None:
+    attempts: list[int] = []
+
+    def find() -> SymbolTable | None:
+        attempts.append(1)
+        return None
+
+    symbols = LazySymbols(find, attempts=3)
+    assert [symbols.lookup(0x10) for _ in range(1000)] == [None] * 1000
+    assert len(attempts) == 3

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hypercall.abi.dispatcher import CallRecord
+    from hypercall.abi.record import CallRecord
 
 
 @dataclass(slots=True)

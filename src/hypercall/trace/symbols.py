@@ -164,27 +164,36 @@ class LazySymbols:
     """A look-up that finds its table when it is first needed.
 
     A kernel's own symbols are in memory only after it was unpacked, so a search may fail and be
-    worth repeating. Searches cost time: after each failure twice as many look-ups as before go by
-    without one.
+    worth repeating. A search costs time: after each failure twice as many look-ups as before go
+    by without one, and after some failures the guest is taken to have none.
     """
 
-    def __init__(self, find: Callable[[], SymbolTable | None]) -> None:
-        """Look up through the table that ``find`` returns; None means 'not there yet'."""
+    def __init__(self, find: Callable[[], SymbolTable | None], attempts: int = 6) -> None:
+        """Look up through the table that ``find`` returns.
+
+        Args:
+            find: returns the table, or None for 'not there yet'.
+            attempts: how often to try.
+        """
         self._find = find
         self._table: SymbolTable | None = None
+        self._attempts = attempts
+        self._pause = 1
         self._skip = 0
-        self._misses = 0
 
     def lookup(self, address: int) -> str | None:
         """Return ``name+0x1a`` for a guest-virtual address, or None where no name covers it."""
         table = self._table
         if table is None:
+            if not self._attempts:
+                return None
             if self._skip:
                 self._skip -= 1
                 return None
             table = self._table = self._find()
             if table is None:
-                self._misses += 1
-                self._skip = 1 << min(self._misses, 16)
+                self._attempts -= 1
+                self._pause *= 2
+                self._skip = self._pause
                 return None
         return table.lookup(address)

@@ -1,0 +1,1 @@
+"""The command ``hypercall``: one module per subcommand, and what they share."""

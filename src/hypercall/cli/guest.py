@@ -1,0 +1,124 @@
+"""What the command needs of a machine; behind this boundary tests put a machine of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from hypercall.machine.result import RunResult
+from hypercall.trace.hub import TraceHub
+
+Entry = Literal["vmlinux", "decompressor"]
+"""Where a bzImage is entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of ``hypercall run``, checked as far as that needs no machine.
+
+    Attributes:
+        image: the guest's image.
+        initrd: the initial RAM disk, or None.
+        append: the kernel's command line; None for one that shows the console, if it is Linux.
+        cpus: the number of virtual processors, 1 to 64.
+        memory: guest memory in bytes.
+        seed: varies the turns of the virtual processors.
+        shuffle_vp_index: varies which VP index has which APIC id; None for equal ones.
+        time: ``"virtual"`` or ``"host"``.
+        like: the name of a reading set.
+        entry: ``"vmlinux"`` or ``"decompressor"``: where a bzImage is entered.
+        limit_ns: virtual time after which to stop, in nanoseconds, or None.
+        trace: where the trace goes: a path, ``-`` for the standard error, or None.
+        trace_format: ``"strace"`` or ``"jsonl"``.
+        console: where the console goes: a path, or ``-`` for the standard output.
+    """
+
+    image: Path
+    initrd: Path | None = None
+    append: str | None = None
+    cpus: int = 1
+    memory: int = 256 << 20
+    seed: int = 0
+    shuffle_vp_index: int | None = None
+    time: str = "virtual"
+    like: str = "hyperv"
+    entry: Entry = "vmlinux"
+    limit_ns: int | None = None
+    trace: str | None = None
+    trace_format: str = "strace"
+    console: str = "-"
+
+
+class GuestConsole(Protocol):
+    """The guest's first serial port."""
+
+    @property
+    def output(self) -> list[Callable[[bytes], None]]:
+        """Called with every piece of what the guest writes."""
+
+    def feed(self, data: bytes) -> None:
+        """Have the guest receive bytes, as soon as it can take them."""
+
+
+class GuestMachine(Protocol):
+    """A machine that can be loaded and run."""
+
+    host_poll: Callable[[float], bool] | None
+    """Called between turns, every few milliseconds of host time, with 0.0; and when every virtual
+    processor is halted, with the seconds of virtual time until the next timer (infinity if there
+    is none). It may take that long, and tells whether the guest got input meanwhile."""
+
+    @property
+    def trace(self) -> TraceHub:
+        """Where to subscribe to events."""
+
+    @property
+    def console(self) -> GuestConsole:
+        """The console."""
+
+    @property
+    def time_ns(self) -> int:
+        """The virtual time in nanoseconds."""
+
+    def load(
+        self,
+        image: Path,
+        initrd: Path | None = None,
+        append: str = "",
+        *,
+        entry: Entry = "vmlinux",
+    ) -> None:
+        """Load an image; InputError if it is none."""
+
+    def run(self, limit_ns: int | None = None) -> RunResult:
+        """Run until the guest ends or the virtual time reaches the limit."""
+
+    def interrupt(self) -> None:
+        """Make :meth:`run` return soon, with INTERRUPTED; may be called by a signal handler."""
+
+    def symbol(self, address: int) -> str | None:
+        """Return ``name+0x1a`` for a guest-virtual address where it is known."""
+
+
+MachineMaker = Callable[[RunOptions], GuestMachine]
+"""Makes the machine that the options ask for; InputError if there can be none."""
+
+
+def make_machine(options: RunOptions) -> GuestMachine:
+    """Make the real machine."""
+    # Not at the top: it takes a moment, and most of what is wrong with a command line shows before.
+    from hypercall.machine.configuration import MachineConfiguration
+    from hypercall.machine.machine import Machine
+
+    return Machine(
+        MachineConfiguration(
+            cpus=options.cpus,
+            memory=options.memory,
+            seed=options.seed,
+            time=options.time,
+            like=options.like,
+            shuffle_vp_index=options.shuffle_vp_index,
+        )
+    )

@@ -1,0 +1,142 @@
+"""``hypercall run``: boot an image and watch every hypercall that it makes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hypercall.errors import InputError
+
+_LARGEST_SEED = (1 << 64) - 1
+_MOST_CPUS = 64
+
+
+def run(
+    image: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGE", help="A Linux bzImage or vmlinux, another ELF file, or a flat binary."
+        ),
+    ],
+    initrd: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The initial RAM disk.")
+    ] = None,
+    append: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="The kernel's command line; console=ttyS0 for Linux by default."
+        ),
+    ] = None,
+    cpus: Annotated[int, typer.Option(metavar="N", help="Virtual processors, 1 to 64.")] = 1,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Guest memory, such as 256M or 1G.")
+    ] = "256M",
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Varies the turns of the processors; the same seed gives the same run.",
+        ),
+    ] = 0,
+    shuffle_vp_index: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Seed by which VP indexes and APIC ids are made to differ."),
+    ] = None,
+    time: Annotated[
+        str,
+        typer.Option(
+            metavar="virtual|host",
+            help="Count time by executed code (repeatable), or take the host's.",
+        ),
+    ] = "virtual",
+    like: Annotated[
+        str,
+        typer.Option(
+            metavar="SET",
+            help="Whose reading of the specification: hyperv, kvm, xen or openvmm.",
+        ),
+    ] = "hyperv",
+    trace: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Write every hypercall here; - is the standard error."),
+    ] = None,
+    trace_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="strace|jsonl", help="Lines for people (strace, the default) or JSON lines."
+        ),
+    ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Stop after so much virtual time, with exit code 3."),
+    ] = None,
+    console: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|-",
+            help="Write the serial console here; - is the standard output, and takes input.",
+        ),
+    ] = "-",
+    entry: Annotated[
+        str,
+        typer.Option(
+            metavar="vmlinux|decompressor",
+            help="Enter a bzImage at the kernel inside it (quicker), or where firmware would.",
+        ),
+    ] = "vmlinux",
+) -> None:
+    """Boot an image, serve its hypercalls, and show what it called.
+
+    On a terminal the serial console is interactive: Ctrl-A x leaves, Ctrl-A h shows the keys.
+
+    Exit codes: 0 the guest powered off or passed, 1 the guest failed (panic, triple fault, reset,
+    dead halt, a value other than 0 at port 0xF4), 2 bad usage or input, 3 the limit stopped it,
+    70 a mistake of this program, 74 an output could not be written, 130 interrupted, 141 the
+    reader of the standard output went away.
+    """
+    # Not at the top, so that the other commands start quickly.
+    from hypercall.cli.guest import RunOptions
+    from hypercall.cli.inputs import parse_memory
+    from hypercall.cli.session import run_guest
+    from hypercall.tlfs.readings import SET_NAMES
+
+    if trace_format is not None and trace is None:
+        raise InputError("--trace-format says how to write a trace: add --trace FILE")
+    if not 1 <= cpus <= _MOST_CPUS:
+        raise InputError(f"--cpus: {cpus} is not between 1 and {_MOST_CPUS}")
+    for option, number in (("--seed", seed), ("--shuffle-vp-index", shuffle_vp_index)):
+        if number is not None and not 0 <= number <= _LARGEST_SEED:
+            raise InputError(f"{option}: {number} is not between 0 and 2**64 - 1")
+    if limit is not None and not (limit > 0 and math.isfinite(limit)):
+        raise InputError(f"--limit: {limit:g} is not a number of seconds greater than 0")
+    _check_choice("--time", time, ("virtual", "host"))
+    _check_choice("--like", like, SET_NAMES)
+    _check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl"))
+    _check_choice("--entry", entry, ("vmlinux", "decompressor"))
+    options = RunOptions(
+        image=image,
+        initrd=initrd,
+        append=append,
+        cpus=cpus,
+        memory=parse_memory(memory),
+        seed=seed,
+        shuffle_vp_index=shuffle_vp_index,
+        time=time,
+        like=like,
+        entry="decompressor" if entry == "decompressor" else "vmlinux",
+        limit_ns=None if limit is None else max(1, round(limit * 1e9)),
+        trace=trace,
+        trace_format=trace_format or "strace",
+        console=console,
+    )
+    raise typer.Exit(run_guest(options))
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(
+            f"{option}: there is no {value!r}: give {', '.join(choices[:-1])} or {choices[-1]}"
+        )

@@ -1,0 +1,202 @@
+"""One run of a guest from the command line: everything between checked options and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+from hypercall.cli import guest
+from hypercall.cli.console import ConsoleInput, raw_terminal
+from hypercall.cli.exit_code import ExitCode, exit_code_of
+from hypercall.cli.guest import GuestMachine, MachineMaker, RunOptions
+from hypercall.cli.inputs import check_input_file, check_output_file, reason_of
+from hypercall.cli.outputs import Output, open_output
+from hypercall.cli.progress import Progress
+from hypercall.cli.signals import StopSignals
+from hypercall.cli.summary import write_summary
+from hypercall.errors import InputError
+from hypercall.trace.statistics import Statistics
+
+_SECONDS_BETWEEN_POLLS = 0.02
+
+
+def run_guest(options: RunOptions, make: MachineMaker | None = None) -> int:
+    """Load and run a guest as the options say, and tell how it went.
+
+    Args:
+        options: what the user asked for.
+        make: makes the machine; the real one by default.
+
+    Returns:
+        The exit code, see :class:`~hypercall.cli.exit_code.ExitCode`; 128 plus the number of the
+        signal if SIGTERM or SIGHUP ended the run.
+
+    Raises:
+        InputError: the options or the files they name are no good. Then no output was touched,
+            except where the last of several could not be opened.
+    """
+    _check_files(options)
+    shown = options.console == "-"
+    progress = Progress(sys.stderr, wanted=not shown and options.trace != "-")
+    progress.show("making the machine ...")
+    try:
+        machine = (make or guest.make_machine)(options)
+        progress.show(f"loading {options.image.name} ...")
+        _load(machine, options)
+        return _Session(options, machine, progress).run()
+    finally:
+        progress.clear()
+
+
+def _load(machine: GuestMachine, options: RunOptions) -> None:
+    try:
+        append = options.append
+        if append is None:
+            append = default_append(options.image)
+        machine.load(options.image, options.initrd, append, entry=options.entry)
+    except OSError as error:
+        # The files could be opened a moment ago.
+        name = error.filename or options.image
+        raise InputError(f"cannot read {name}: {reason_of(error)}") from error
+
+
+def default_append(image: Path) -> str:
+    """Return the command line that an image gets if the user gives none.
+
+    Linux writes to no serial port unless told to; nothing else knows what to do with that.
+
+    Raises:
+        OSError: the image cannot be read.
+        InputError: it is a damaged ELF file.
+    """
+    from hypercall.machine.loaders.bzimage import is_bzimage
+    from hypercall.machine.loaders.elf_image import ELF_MAGIC, parse_elf
+    from hypercall.machine.loaders.image_reader import ImageReader
+    from hypercall.machine.loaders.vmlinux import is_vmlinux
+
+    if not image.is_file():
+        # A pipe can be read but once, and that is the loader's.
+        return ""
+    data = image.read_bytes()
+    reader = ImageReader(data, str(image))
+    linux = (
+        is_vmlinux(reader, parse_elf(reader))
+        if data.startswith(ELF_MAGIC)
+        else (is_bzimage(reader))
+    )
+    return "console=ttyS0" if linux else ""
+
+
+def _check_files(options: RunOptions) -> None:
+    files = [("image", options.image)]
+    if options.initrd is not None:
+        files.append(("initrd", options.initrd))
+    for what, path in files:
+        check_input_file(path, what)
+    if options.console != "-":
+        check_output_file(Path(options.console), "--console", files)
+        files.append(("console file", Path(options.console)))
+    if options.trace not in (None, "-"):
+        check_output_file(Path(str(options.trace)), "--trace", files)
+
+
+class _Session:
+    """A loaded machine with its outputs and inputs around it."""
+
+    def __init__(self, options: RunOptions, machine: GuestMachine, progress: Progress) -> None:
+        self._options = options
+        self._machine = machine
+        self._progress = progress
+        self._statistics = Statistics()
+        self._signals = StopSignals()
+        self._outputs: list[Output] = []
+        self._input: ConsoleInput | None = None
+        self._waits = False
+        self._next_poll = 0.0
+
+    def run(self) -> int:
+        options, machine = self._options, self._machine
+        with contextlib.ExitStack() as stack:
+            # Registered first, so done last: whatever happens, what was traced is written.
+            stack.callback(self._close_outputs)
+            console = self._open(options.console, "output", "--console")
+            machine.console.output.append(console.write)
+            self._statistics.attach(machine.trace)
+            if options.trace is not None:
+                self._attach_trace(options.trace)
+            self._attach_input(stack)
+            machine.host_poll = self._poll
+            stack.enter_context(self._signals.ask(self._stop))
+            result = machine.run(options.limit_ns)
+        self._progress.clear()
+        write_summary(sys.stderr, result, self._statistics, machine.symbol)
+        return self._exit_code(exit_code_of(result))
+
+    def _open(self, target: str, standard: str, option: str) -> Output:
+        output = open_output(target, standard, option, self._stop)
+        self._outputs.append(output)
+        return output
+
+    def _attach_trace(self, target: str) -> None:
+        # Not at the top: decoding brings all declarations along, and is not always wanted.
+        from hypercall.trace.jsonl import JsonLinesWriter
+        from hypercall.trace.strace import StraceWriter
+
+        output = self._open(target, "error", "--trace")
+        writer = JsonLinesWriter if self._options.trace_format == "jsonl" else StraceWriter
+        writer(output.write_text, self._machine.symbol).attach(self._machine.trace)
+
+    def _attach_input(self, stack: contextlib.ExitStack) -> None:
+        descriptor = None
+        if self._options.console == "-":
+            # Standard input may be closed, or replaced by something that is not a file.
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                descriptor = sys.stdin.fileno()
+        self._input = ConsoleInput(descriptor, self._machine.console.feed, self._machine.interrupt)
+        stack.callback(self._input.close)
+        self._input.feed_file()
+        # Somebody at a terminal lives in real time, and so does a guest with the host's time. Else
+        # nobody waits for a guest that does nothing: its time jumps ahead.
+        self._waits = self._input.interactive or self._options.time == "host"
+        if self._input.interactive and descriptor is not None:
+            sys.stderr.write("The console is yours; Ctrl-A h shows the keys, Ctrl-A x leaves.\n")
+            stack.enter_context(raw_terminal(descriptor))
+
+    def _stop(self) -> None:
+        self._machine.interrupt()
+        if self._input is not None:
+            self._input.wake()
+
+    def _poll(self, seconds: float) -> bool:
+        """Do what has to be done now and then, and wait if the machine has nothing to do."""
+        now = time.monotonic()
+        waits = self._waits and seconds > 0
+        if now < self._next_poll and not waits:
+            # A machine asks after every turn, thousands of times a second.
+            return False
+        self._next_poll = now + _SECONDS_BETWEEN_POLLS
+        # What was written so far should be seen by whoever follows the files.
+        for output in self._outputs:
+            output.flush()
+        self._progress.show_run(self._machine.time_ns, self._statistics.total)
+        if self._input is None:
+            return False
+        return self._input.poll(seconds if waits else 0.0)
+
+    def _close_outputs(self) -> None:
+        for output in self._outputs:
+            output.close()
+
+    def _exit_code(self, code: ExitCode) -> int:
+        for output in self._outputs:
+            if isinstance(output.failure, BrokenPipeError):
+                return ExitCode.READER_GONE
+            if output.failure is not None:
+                reason = reason_of(output.failure)
+                sys.stderr.write(f"hypercall: cannot write {output.name}: {reason}\n")
+                return ExitCode.OUTPUT_FAILED
+        if code is ExitCode.INTERRUPTED and self._signals.received is not None:
+            return 128 + self._signals.received
+        return code

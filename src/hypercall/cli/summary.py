@@ -1,0 +1,122 @@
+"""The tables that tell at the end of a run what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import IO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hypercall.machine.result import RunResult, StopReason
+from hypercall.trace.statistics import CallCount, Statistics
+
+# Code is counted in bytes, because counting instructions would cost time. Kernel code has about
+# four bytes an instruction.
+_BYTES_PER_INSTRUCTION = 4
+_WIDTH_WITHOUT_TERMINAL = 120
+
+_REASONS = {
+    StopReason.POWER_OFF: "the guest powered off",
+    StopReason.DEBUG_EXIT: "the guest left through the debug exit port",
+    StopReason.RESET: "the guest reset itself",
+    StopReason.PANIC: "the guest panicked",
+    StopReason.TRIPLE_FAULT: "the guest triple-faulted",
+    StopReason.LIMIT: "the limit of virtual time stopped the guest",
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.DEADLOCK: "every virtual processor is halted and nothing can wake one",
+    StopReason.UNTIL: "the awaited event came",
+}
+
+
+def write_summary(
+    stream: IO[str],
+    result: RunResult,
+    statistics: Statistics,
+    symbol: Callable[[int], str | None],
+) -> None:
+    """Write how a run ended, its hypercalls, its exits and its times.
+
+    Args:
+        stream: where to; coloured if it is a terminal.
+        result: what the machine returned.
+        statistics: the hypercalls counted.
+        symbol: the name of a guest address.
+    """
+    console = Console(
+        file=stream, width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False
+    )
+    console.print()
+    calls = statistics.by_call()
+    if calls:
+        console.print(_call_table(calls, statistics.total, symbol))
+    else:
+        console.print("The guest made no hypercalls.")
+    if result.exits:
+        console.print(_exit_table(result.exits))
+    console.print(escape(outcome_line(result)), soft_wrap=True)
+    console.print(escape(time_line(result)), soft_wrap=True)
+
+
+def outcome_line(result: RunResult) -> str:
+    """Return one sentence on why the run stopped."""
+    text = _REASONS[result.reason]
+    if result.reason is StopReason.DEBUG_EXIT and result.exit_code is not None:
+        text += f" with the value {result.exit_code}"
+    if result.detail:
+        text += f": {' '.join(result.detail.split())}"
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def time_line(result: RunResult) -> str:
+    """Return one line on virtual time, host time and speed."""
+    text = f"{result.virtual_ns / 1e9:.3f} s of virtual time in {result.host_seconds:.2f} s"
+    text += f", {result.executed / 1e6:,.1f} MB of guest code executed"
+    if result.host_seconds > 0:
+        speed = result.executed / 1e6 / result.host_seconds
+        text += (
+            f" ({speed:,.0f} MB/s, about {speed / _BYTES_PER_INSTRUCTION:,.0f} MIPS"
+            f" at {_BYTES_PER_INSTRUCTION} bytes an instruction)"
+        )
+    return text
+
+
+def _call_table(calls: list[CallCount], total: int, symbol: Callable[[int], str | None]) -> Table:
+    table = Table(title=f"{total:,} hypercalls", title_justify="left")
+    table.add_column("call", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for heading in ("count", "reps", "first s", "last s", "mean µs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("mostly from", overflow="fold")
+    for counted in calls:
+        table.add_row(
+            escape(counted.name),
+            escape(counted.outcome),
+            f"{counted.count:,}",
+            f"{counted.reps:,}" if counted.reps else "",
+            f"{counted.first_ns / 1e9:.3f}",
+            f"{counted.last_ns / 1e9:.3f}",
+            f"{counted.mean_ns / 1e3:.2f}",
+            escape(_most_frequent_site(counted, symbol)),
+        )
+    return table
+
+
+def _most_frequent_site(counted: CallCount, symbol: Callable[[int], str | None]) -> str:
+    # The lower address wins a tie, so that the same run gives the same table.
+    known = [(count, -site) for site, count in counted.call_sites.items() if site is not None]
+    if not known:
+        return ""
+    address = -max(known)[1]
+    return symbol(address) or f"{address:#x}"
+
+
+def _exit_table(exits: Mapping[str, int]) -> Table:
+    table = Table(title=f"{sum(exits.values()):,} exits", title_justify="left")
+    table.add_column("kind")
+    table.add_column("count", justify="right")
+    for kind, count in sorted(exits.items(), key=lambda item: (-item[1], item[0])):
+        if count:
+            table.add_row(escape(kind), f"{count:,}")
+    return table

@@ -1,0 +1,126 @@
+"""The trace as JSON lines for programs: one object per event, the same bytes for the same run.
+
+Every object starts with ``event``, ``time_ns``, ``vp``, ``vtl`` and ``rip``. Numbers that may have
+64 bits (addresses, control words, results, register values) are hexadecimal strings, because many
+readers of JSON round large numbers; times, counts and indexes are numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypercall.abi.decoder import decode_call
+from hypercall.trace.events import (
+    ConsoleEvent,
+    Event,
+    HaltEvent,
+    HypercallEvent,
+    InterruptEvent,
+    MachineEvent,
+    MsrEvent,
+    VtlEvent,
+)
+from hypercall.trace.hub import EventKind, TraceHub
+from hypercall.trace.strace import DEFAULT_KINDS, msr_name
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+
+class JsonLinesWriter:
+    """Writes events as lines of JSON."""
+
+    def __init__(self, write: Callable[[str], object], symbol: Callable[[int], str | None]) -> None:
+        """Write to a function.
+
+        Args:
+            write: called with each line and its line feed.
+            symbol: the name of a guest-virtual address, or None.
+        """
+        self._write = write
+        self._symbol = symbol
+
+    def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
+        """Write every event of the given kinds, by default those that strace text shows too.
+
+        Returns:
+            A function that stops it.
+        """
+        return hub.subscribe(self.write, *(kinds or DEFAULT_KINDS))
+
+    def write(self, event: Event) -> None:
+        """Write one event as a line."""
+        self._write(_encode(self.describe(event)) + "\n")
+
+    def describe(self, event: Event) -> dict[str, Any]:
+        """Return an event as what JSON can hold, its keys always in the same order."""
+        position = event.position
+        return {
+            "event": _NAMES[type(event)],
+            "time_ns": position.time_ns,
+            "vp": position.vp_index,
+            "vtl": position.vtl,
+            "rip": f"{position.rip:#x}",
+            **self._details(event),
+        }
+
+    def _details(self, event: Event) -> dict[str, Any]:
+        match event:
+            case HypercallEvent():
+                return self._call(event)
+            case MsrEvent(index=index, value=value, write=write, fault=fault):
+                return {
+                    "index": f"{index:#x}",
+                    "name": msr_name(index),
+                    "access": "write" if write else "read",
+                    "value": f"{value:#x}",
+                    "fault": fault,
+                }
+            case ConsoleEvent(data=data, console=console):
+                return {"console": console, "text": data.decode("utf-8", "replace")}
+            case InterruptEvent(vector=vector, kind=kind):
+                return {"vector": vector, "kind": kind}
+            case HaltEvent(halted=halted):
+                return {"halted": halted}
+            case VtlEvent(entered=entered, reason=reason):
+                return {"entered": entered, "reason": reason}
+            case MachineEvent(kind=kind, text=text):
+                return {"kind": kind, "text": text}
+            case _:
+                raise TypeError(f"no such event: {event!r}")
+
+    def _call(self, event: HypercallEvent) -> dict[str, Any]:
+        record, site = event.record, event.position.call_site
+        decoded = decode_call(record)
+        result = record.result
+        finished = result is not None and not record.continued
+        return {
+            "call_site": None if site is None else f"{site:#x}",
+            "symbol": None if site is None else self._symbol(site),
+            "call": decoded.name,
+            "code": record.control & 0xFFFF,
+            "control": f"{record.control:#x}",
+            "fast": record.fast,
+            "arguments": {argument.name: argument.text for argument in decoded.arguments},
+            "outputs": {value.name: value.text for value in decoded.outputs},
+            "status": decoded.status_text if finished else None,
+            "result": f"{result:#x}" if finished else None,
+            "reps_completed": (result or 0) >> 32 & 0xFFF if finished else 0,
+            "continued": record.continued,
+            "fault": record.fault,
+            "duration_ns": record.left_at - record.entered_at,
+            "input": record.input.hex(),
+            "output": record.output.hex(),
+        }
+
+
+_NAMES: dict[type, str] = {
+    HypercallEvent: "hypercall",
+    MsrEvent: "msr",
+    ConsoleEvent: "console",
+    InterruptEvent: "interrupt",
+    HaltEvent: "halt",
+    VtlEvent: "vtl",
+    MachineEvent: "machine",
+}

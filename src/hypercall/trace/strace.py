@@ -1,0 +1,151 @@
+"""The trace as text for people, one line per event, in the manner of strace.
+
+A line has the virtual time in seconds, the virtual processor (with its trust level when that is
+not 0), the call with every field by name, what came of it, how long it took in virtual time and
+the place in the guest that made it::
+
+   0.123456789 vp1 HvCallSendSyntheticClusterIpi(vector=0xfb, ...) = SUCCESS  <1.2us>  [send+0x1a]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypercall.abi.decoder import DecodedCall, decode_call
+from hypercall.abi.record import CallRecord
+from hypercall.tlfs.msrs import SyntheticMsr
+from hypercall.trace.events import (
+    ConsoleEvent,
+    Event,
+    HaltEvent,
+    HypercallEvent,
+    InterruptEvent,
+    MachineEvent,
+    MsrEvent,
+    Position,
+    VtlEvent,
+)
+from hypercall.trace.hub import EventKind, TraceHub
+
+DEFAULT_KINDS: tuple[EventKind, ...] = (HypercallEvent, VtlEvent, MachineEvent)
+"""What a trace shows unless told otherwise: the calls, and what explains them."""
+
+# Guests repeat themselves: the same interrupt to the same processors, the same flush. The text of
+# a call depends on nothing but its bytes, so it is made once.
+_REMEMBERED = 4096
+
+_CallKey = tuple[int, bytes, bytes, int | None, str | None, bool]
+
+
+class StraceWriter:
+    """Writes events as lines of text."""
+
+    def __init__(self, write: Callable[[str], object], symbol: Callable[[int], str | None]) -> None:
+        """Write to a function.
+
+        Args:
+            write: called with each line and its line feed.
+            symbol: the name of a guest-virtual address, or None.
+        """
+        self._write = write
+        self._symbol = symbol
+        self._calls: dict[_CallKey, str] = {}
+
+    def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
+        """Write every event of the given kinds, by default :data:`DEFAULT_KINDS`.
+
+        Returns:
+            A function that stops it.
+        """
+        return hub.subscribe(self.write, *(kinds or DEFAULT_KINDS))
+
+    def write(self, event: Event) -> None:
+        """Write one event as a line."""
+        position = event.position
+        if isinstance(event, HypercallEvent):
+            record = event.record
+            key = (
+                record.control,
+                record.input,
+                record.output,
+                record.result,
+                record.fault,
+                record.continued,
+            )
+            text = self._calls.get(key)
+            if text is None:
+                if len(self._calls) >= _REMEMBERED:
+                    self._calls.clear()
+                text = self._calls[key] = describe_call(record)
+            text += f"  <{_duration(record.left_at - record.entered_at)}>{self._site(position)}"
+        else:
+            text = _describe(event)
+        self._write(f"{_prefix(position)} {text}\n")
+
+    def _site(self, position: Position) -> str:
+        address = position.call_site
+        if address is None:
+            address = position.rip
+        return f"  [{self._symbol(address) or f'{address:#x}'}]"
+
+
+def describe_call(record: CallRecord) -> str:
+    """Return a call, its arguments and what came of it, as text."""
+    decoded = decode_call(record)
+    arguments = ", ".join(f"{argument.name}={argument.text}" for argument in decoded.arguments)
+    text = f"{decoded.name}({arguments}) = {_outcome(record, decoded)}"
+    if decoded.outputs:
+        outputs = ", ".join(f"{value.name}={value.text}" for value in decoded.outputs)
+        text += f" {{{outputs}}}"
+    return text
+
+
+def _outcome(record: CallRecord, decoded: DecodedCall) -> str:
+    if record.fault is not None:
+        return record.fault
+    if record.continued:
+        return "continued"
+    return decoded.status_text
+
+
+def _prefix(position: Position) -> str:
+    seconds, nanoseconds = divmod(position.time_ns, 1_000_000_000)
+    vtl = f".vtl{position.vtl}" if position.vtl else ""
+    return f"{seconds:4d}.{nanoseconds:09d} vp{position.vp_index}{vtl}"
+
+
+def _duration(nanoseconds: int) -> str:
+    if nanoseconds < 1000:
+        return f"{nanoseconds}ns"
+    if nanoseconds < 1_000_000:
+        return f"{nanoseconds / 1e3:.1f}us"
+    return f"{nanoseconds / 1e6:.3f}ms"
+
+
+def _describe(event: Event) -> str:
+    match event:
+        case MsrEvent(index=index, value=value, write=write, fault=fault):
+            name = msr_name(index)
+            arguments = f"{name}, {value:#x}" if write else name
+            result = "#GP" if fault else "ok" if write else f"{value:#x}"
+            return f"{'wrmsr' if write else 'rdmsr'}({arguments}) = {result}"
+        case ConsoleEvent(data=data, console=console):
+            return f"{console} {data!r}"
+        case InterruptEvent(vector=vector, kind=kind):
+            return f"interrupt {vector:#04x} ({kind})"
+        case HaltEvent(halted=halted):
+            return "halted" if halted else "woken"
+        case VtlEvent(entered=entered, reason=reason):
+            return f"VTL{event.position.vtl} -> VTL{entered} ({reason})"
+        case MachineEvent(kind=kind, text=text):
+            return f"{kind}: {text}"
+        case _:
+            raise TypeError(f"no such event: {event!r}")
+
+
+def msr_name(index: int) -> str:
+    """Return the TLFS name of a synthetic MSR, or the number of any other."""
+    try:
+        return SyntheticMsr(index).name
+    except ValueError:
+        return f"{index:#x}"

@@ -1,0 +1,135 @@
+"""A machine without a processor, that does what a small script says, and a command that uses it.
+
+Run as a program it is the command ``hypercall`` with that machine:
+``python fake_machine.py SCRIPT run IMAGE ...``. The script is a comma-separated list:
+
+``text``         write a line to the console
+``flood``        write lines to the console until interrupted
+``call``         make a hypercall (only if the trace machinery is complete)
+``echo``         echo console input back until a ``q`` comes
+``idle``         halt until interrupted
+``raise``        raise what no machine should
+``REASON``       stop for this reason; ``DEBUG_EXIT=5`` with a value
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypercall.cli.guest import Entry, RunOptions
+from hypercall.errors import InputError
+from hypercall.machine.result import RunResult, StopReason
+from hypercall.trace.events import MachineEvent, Position
+from hypercall.trace.hub import TraceHub
+
+
+def fake_result(reason: StopReason = StopReason.POWER_OFF, value: int | None = None) -> RunResult:
+    return RunResult(
+        reason,
+        value,
+        virtual_ns=1_500_000_000,
+        host_seconds=0.5,
+        executed=40_000_000,
+        exits={"port": 12, "hypercall": 3},
+    )
+
+
+@dataclass
+class FakeConsole:
+    output: list[Callable[[bytes], None]] = field(default_factory=list)
+    received: bytes = b""
+
+    def feed(self, data: bytes) -> None:
+        self.received += data
+
+    def write(self, data: bytes) -> None:
+        for sink in self.output:
+            sink(data)
+
+
+class FakeMachine:
+    def __init__(self, options: RunOptions, script: str = "text,POWER_OFF") -> None:
+        self.options = options
+        self.script = script.split(",")
+        self.trace = TraceHub()
+        self.console = FakeConsole()
+        self.time_ns = 0
+        self.host_poll: Callable[[float], bool] | None = None
+        self.limit_ns: int | None = None
+        self.loaded: tuple[Path, Path | None, str, str] | None = None
+        self.stopped = False
+
+    def load(
+        self, image: Path, initrd: Path | None = None, append: str = "", *, entry: Entry = "vmlinux"
+    ) -> None:
+        if not image.read_bytes():
+            raise InputError(f"{image}: the file is empty")
+        self.loaded = (image, initrd, append, entry)
+
+    def interrupt(self) -> None:
+        self.stopped = True
+
+    def symbol(self, address: int) -> str | None:
+        return "start+0x1" if address == 0x1001 else None
+
+    def poll(self, seconds: float) -> None:
+        if self.host_poll is not None:
+            self.host_poll(seconds)
+
+    def run(self, limit_ns: int | None = None) -> RunResult:
+        self.limit_ns = limit_ns
+        for step in self.script:
+            self.step(step)
+            self.time_ns += 1_000_000
+            if self.stopped:
+                return fake_result(StopReason.INTERRUPTED)
+            name, _, value = step.partition("=")
+            if name in StopReason.__members__:
+                return fake_result(StopReason[name], int(value) if value else None)
+        return fake_result()
+
+    def step(self, step: str) -> None:
+        if step == "text":
+            self.console.write(b"hello from the guest\n")
+            self.emit("note", "said hello")
+        elif step == "flood":
+            while not self.stopped:
+                self.console.write(b"x" * 99 + b"\n")
+                self.poll(0.0)
+        elif step == "idle":
+            self.console.write(b"idle\n")
+            self.emit("note", "idle")
+            self.poll(0.0)
+            while not self.stopped:
+                self.poll(math.inf)
+                time.sleep(0.001)
+        elif step == "echo":
+            self.console.write(b"ready\n")
+            done = 0
+            while not self.stopped and b"q" not in self.console.received:
+                self.poll(0.05)
+                self.console.write(self.console.received[done:])
+                done = len(self.console.received)
+        elif step == "raise":
+            self.emit("note", "about to fail")
+            raise ZeroDivisionError("the engine\nfell over")
+
+    def emit(self, kind: str, text: str) -> None:
+        self.trace.emit(MachineEvent(Position(self.time_ns, 0, 0, 0x1000), kind, text))
+
+
+def main() -> None:
+    from hypercall.cli import app, guest
+
+    script = sys.argv[1]
+    guest.make_machine = lambda options: FakeMachine(options, script)
+    app.main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
