@@ -126,6 +126,10 @@ cdef class Contexts(Translator):
         """Says whether the exit ``acknowledge`` has a vector to deliver to a context."""
         self.change_request(number, REQUEST_HARD, pending)
 
+    def set_time_stamp_offset(self, int number, int64_t offset):
+        """Sets what RDTSC and RDTSCP add to the clock in a context, in nanoseconds."""
+        self.contexts[number].time_stamp_offset = offset
+
     def set_nmi(self, int number):
         """Asserts the non-maskable interrupt of a context."""
         self.change_request(number, REQUEST_NMI, True)

@@ -29,7 +29,7 @@ cdef extern from "unicorn/unicorn.h" nogil:
         uint64_t pc
         uint16_t icount
         uint16_t size
-    int UC_ARCH_X86, UC_MODE_64, UC_PROT_ALL, UC_CPU_X86_HASWELL
+    int UC_ARCH_X86, UC_MODE_64, UC_PROT_ALL, UC_CPU_X86_BROADWELL
     int UC_HOOK_INTR, UC_HOOK_INSN, UC_HOOK_BLOCK, UC_HOOK_INSN_INVALID, UC_HOOK_EDGE_GENERATED
     int UC_X86_INS_IN, UC_X86_INS_OUT, UC_X86_INS_SYSCALL, UC_X86_INS_RDTSC, UC_X86_INS_RDTSCP
     int UC_X86_REG_RAX
@@ -120,6 +120,7 @@ cdef struct Context:
     int pending
     uint64_t pages[PENDING_FLUSHES]
     uint32_t pauses
+    int64_t time_stamp_offset
 
 
 cdef struct Statistics:

@@ -102,7 +102,7 @@ cdef void time_stamp(Engine engine) noexcept:
     cdef uint64_t value
     # A loop that only reads the counter must see it move.
     engine.count += 16
-    value = engine.now()
+    value = engine.now() + <uint64_t>engine.contexts[engine.current].time_stamp_offset
     u64(engine.env, ENV_REGS)[0] = value & 0xFFFFFFFF
     u64(engine.env, ENV_REGS + 16)[0] = value >> 32
 

@@ -15,13 +15,12 @@ cdef class DevicePage:
 cdef class Library(Contexts):
     """One opened library with its memory mapped and its hooks in place."""
 
-    def __init__(self, object ram, object arena, object exits):
+    def __init__(self, object ram, object arena):
         """Maps the memory and installs the hooks.
 
         Args:
             ram: writable buffer of the guest's RAM, page aligned, a whole number of pages.
             arena: writable buffer of the overlay pages, page aligned.
-            exits: what is called for each exit (see ``hypercall.cpu.interface.Exits``).
         """
         cdef uint8_t[::1] ram_view = ram
         cdef uint8_t[::1] arena_view = arena
@@ -34,10 +33,8 @@ cdef class Library(Contexts):
         self.ram_size = ram_view.shape[0]
         self.arena = &arena_view[0]
         self.arena_size = arena_view.shape[0]
-        self.exits = exits
-        self.bind_exits()
         self.check(uc_open(UC_ARCH_X86, UC_MODE_64, &self.uc), "open the engine")
-        self.check(uc_ctl_set_cpu_model(self.uc, UC_CPU_X86_HASWELL), "choose the processor model")
+        self.check(uc_ctl_set_cpu_model(self.uc, UC_CPU_X86_BROADWELL), "choose the processor model")
         self.check(uc_ctl_set_tcg_buffer_size(self.uc, 96 << 20), "size the code buffer")
         self.check(uc_ctl_exits_enable(self.uc), "turn the end address off")
         self.check(uc_mem_map_ptr(self.uc, 0, self.ram_size, UC_PROT_ALL, self.ram), "map RAM")
@@ -108,7 +105,9 @@ cdef class Library(Contexts):
                 f"unicorn could not {what}: {uc_strerror(error).decode()}"
             )
 
-    cdef void bind_exits(self):
+    def attach(self, object exits):
+        """Says what is called for each exit (see ``hypercall.cpu.interface.Exits``)."""
+        self.exits = exits
         self.hypercall_exit = self.exits.hypercall
         self.read_msr_exit = self.exits.read_msr
         self.write_msr_exit = self.exits.write_msr

@@ -1,0 +1,45 @@
+"""The user's end of the first serial port."""
+
+from collections.abc import Callable
+
+from hypercall.machine.devices.serial import Serial
+
+_PANIC = b"Kernel panic - not syncing"
+_LONGEST_LINE = 4096
+
+
+class Console:
+    """What the guest writes to its first serial port, and what it receives there.
+
+    Args:
+        serial: the port.
+
+    Attributes:
+        output: called with every piece of output.
+        panic: the line with which a Linux kernel said that it panicked, or None.
+    """
+
+    def __init__(self, serial: Serial) -> None:
+        self._serial = serial
+        self._line = b""
+        self.panic: str | None = None
+        self.output: list[Callable[[bytes], None]] = serial.sinks
+        self.output.append(self._watch)
+
+    def feed(self, data: bytes) -> None:
+        """Let the guest receive bytes, as soon as it can take them."""
+        self._serial.feed(data)
+
+    def flush(self) -> None:
+        """Hand on what the guest has written of an unfinished line."""
+        self._serial.flush()
+
+    def _watch(self, data: bytes) -> None:
+        if self.panic is not None:
+            return
+        self._line = (self._line + data)[-_LONGEST_LINE:]
+        start = self._line.find(_PANIC)
+        if start >= 0 and (end := self._line.find(b"\n", start)) >= 0:
+            self.panic = self._line[start:end].decode("ascii", "replace").strip()
+        elif start < 0:
+            self._line = self._line.rpartition(b"\n")[2]

@@ -1,0 +1,247 @@
+"""Serves the exits of the engine: each goes to the room that knows what it means."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hypercall.abi.dispatcher import Dispatcher
+from hypercall.abi.outcome import Outcome, OutcomeKind
+from hypercall.cpu.interface import (
+    MODE_CPL,
+    MODE_LONG,
+    MODE_PROTECTED,
+    MODE_VIRTUAL_8086,
+    VIOLATION_FAULT,
+)
+from hypercall.machine.board import Board
+from hypercall.machine.processor_features import Leaf, ProcessorFeatures
+from hypercall.machine.processors import Processors
+from hypercall.partition.faults import GeneralProtection
+from hypercall.partition.partition import Partition
+from hypercall.trace.events import HaltEvent, InterruptEvent, MsrEvent, Position
+from hypercall.trace.hub import TraceHub
+
+if TYPE_CHECKING:
+    from hypercall.cpu.unicorn.engine import Engine
+
+_RAX, _RCX, _RDX, _R8 = 0, 1, 2, 8
+_LOW = 0xFFFFFFFF
+_PAGE_MASK = 0xFFF
+_COMPLETE = OutcomeKind.COMPLETE
+
+
+class Caller:
+    """The registers of the processor that makes a hypercall, read when they are asked for."""
+
+    def __init__(self) -> None:
+        self.engine: Engine
+        self.mode = 0
+
+    @property
+    def cpl(self) -> int:
+        """The current privilege level; virtual-8086 mode counts as 3."""
+        return 3 if self.mode & MODE_VIRTUAL_8086 else self.mode & MODE_CPL
+
+    @property
+    def protected_mode(self) -> bool:
+        """Whether CR0.PE is set."""
+        return bool(self.mode & MODE_PROTECTED)
+
+    @property
+    def long_mode(self) -> bool:
+        """Whether the caller runs 64-bit code."""
+        return bool(self.mode & MODE_LONG)
+
+    @property
+    def rax(self) -> int:
+        """The control input of a VTL call or return."""
+        engine = self.engine
+        if self.mode & MODE_LONG:
+            return engine.get_general(engine.current_context, _RAX)
+        return engine.get_general(engine.current_context, _RCX) & _LOW
+
+    def read_xmm(self) -> bytes:
+        """XMM0 to XMM5."""
+        return self.engine.get_xmm(self.engine.current_context, 0, 6)
+
+    def write_register_pairs(self, first_pair: int, data: bytes) -> None:
+        """Write output registers from a pair on: RDX and R8, then XMM0 to XMM5."""
+        engine = self.engine
+        context = engine.current_context
+        if first_pair == 0:
+            engine.set_general(context, _RDX, int.from_bytes(data[:8], "little"))
+            engine.set_general(context, _R8, int.from_bytes(data[8:16], "little"))
+            data = data[16:]
+            first_pair = 1
+        if data:
+            engine.set_xmm(context, first_pair - 1, data)
+
+
+class MachineExits:
+    """The exits of one machine.
+
+    Attributes:
+        engine: the engine; set once it exists.
+        on_triple_fault: called when a processor shuts down.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        processors: Processors,
+        dispatcher: Dispatcher,
+        trace: TraceHub,
+    ) -> None:
+        self.engine: Engine
+        self._partition = partition
+        self._processors = processors
+        self._dispatch = dispatcher.dispatch
+        self._trace = trace
+        self._features = ProcessorFeatures(partition.configuration)
+        self._caller = Caller()
+        self._board: Board
+        self.on_triple_fault: Callable[[], None] = lambda: None
+
+    def attach(self, engine: "Engine", board: Board) -> None:
+        """Say which engine and which board the exits are for."""
+        self.engine = engine
+        self._caller.engine = engine
+        self._board = board
+
+    def position(self, call_site: int | None = None) -> Position:
+        """Where the running processor is."""
+        vp = self._processors.current
+        engine = self.engine
+        if vp is None:
+            return Position(engine.time(), self._partition.bootstrap.index, 0, 0)
+        rip = engine.get_rip(engine.current_context)
+        return Position(engine.time(), vp.index, vp.active_vtl, rip, call_site)
+
+    # --- exits ---------------------------------------------------------------------------------
+
+    def hypercall(self, control: int, input: int, output: int, mode: int) -> int | None:
+        """Make the call and give its result to the guest."""
+        caller = self._caller
+        caller.mode = mode
+        outcome = self._dispatch(self._processors.current, control, input, output, caller)
+        if outcome.kind is _COMPLETE:
+            return outcome.value
+        return self._unusual(outcome, mode)
+
+    def _unusual(self, outcome: Outcome, mode: int) -> int | None:
+        engine = self.engine
+        context = engine.current_context
+        if outcome.kind is OutcomeKind.CONTINUE:
+            # The instruction is not left: the guest issues it again with the new start index.
+            if mode & MODE_LONG:
+                engine.set_general(context, _RCX, outcome.value)
+            else:
+                engine.set_general(context, _RAX, outcome.value & _LOW)
+                engine.set_general(context, _RDX, outcome.value >> 32)
+            return None
+        if outcome.kind is OutcomeKind.SUSPEND:
+            engine.stop()
+            return None
+        return False
+
+    def read_msr(self, index: int) -> int | None:
+        """Read an MSR of the partition."""
+        vp = self._processors.current
+        assert vp is not None
+        value: int | None
+        try:
+            value = self._partition.msrs.read(vp, index)
+        except GeneralProtection:
+            value = None
+        if self._trace.active and self._trace.wants(MsrEvent):
+            self._trace.emit(MsrEvent(self.position(), index, value or 0, False, value is None))
+        return value
+
+    def write_msr(self, index: int, value: int) -> bool:
+        """Write an MSR of the partition."""
+        vp = self._processors.current
+        assert vp is not None
+        allowed = True
+        if self._trace.active and self._trace.wants(MsrEvent):
+            position = self.position()
+        else:
+            position = None
+        try:
+            self._partition.msrs.write(vp, index, value)
+        except GeneralProtection:
+            allowed = False
+        if position is not None:
+            self._trace.emit(MsrEvent(position, index, value, True, not allowed))
+        return allowed
+
+    def cpuid(self, leaf: int, subleaf: int) -> Leaf:
+        """What CPUID returns."""
+        vp = self._processors.current
+        assert vp is not None
+        return self._features.read(vp.apic_id, leaf, subleaf)
+
+    def read_port(self, port: int, size: int) -> int:
+        """Read a port of the board."""
+        return self._board.bus.read_port(port, size)
+
+    def write_port(self, port: int, size: int, value: int) -> None:
+        """Write a port of the board."""
+        self._board.bus.write_port(port, size, value)
+
+    def read_device(self, gpa: int, size: int) -> int:
+        """Read a register of an interrupt controller."""
+        if gpa < 0xFEE00000:
+            return self._board.io_apic.read_mmio(gpa & _PAGE_MASK, size)
+        vp = self._processors.current
+        assert vp is not None
+        return vp.current.apic.read_mmio(gpa & _PAGE_MASK, size)
+
+    def write_device(self, gpa: int, size: int, value: int) -> None:
+        """Write a register of an interrupt controller."""
+        if gpa < 0xFEE00000:
+            self._board.io_apic.write_mmio(gpa & _PAGE_MASK, value, size)
+            return
+        vp = self._processors.current
+        assert vp is not None
+        vp.current.apic.write_mmio(gpa & _PAGE_MASK, value, size)
+
+    def resolve(self, page: int, table: int) -> int:
+        """The entry of a page beyond RAM."""
+        return self._processors.memory_map.entry(page, table)
+
+    def memory_violation(self, address: int, gpa: int, access: int) -> int:
+        """An access that no mapping allows gets #GP (TLFS, hypercall page)."""
+        return VIOLATION_FAULT
+
+    def halt(self) -> None:
+        """HLT."""
+        if self._trace.active and self._trace.wants(HaltEvent):
+            self._trace.emit(HaltEvent(self.position(), True))
+        self._processors.halt()
+
+    def spin(self) -> None:
+        """The processor waits for another one: let others run."""
+        if self._processors.others_could_run():
+            self.engine.stop()
+
+    def triple_fault(self) -> None:
+        """The processor shut down."""
+        self.on_triple_fault()
+
+    def acknowledge(self) -> int:
+        """Accept the interrupt of the highest priority."""
+        processors = self._processors
+        vp = processors.current
+        assert vp is not None
+        vector: int | None
+        if vp.bootstrap and self._board.external_interrupt():
+            vector = self._board.interrupt_controllers.acknowledge()
+        elif vp.pending_vector() is not None:
+            vector = vp.current.apic.acknowledge()
+        else:
+            vector = None
+        processors.interrupt_changed(vp)
+        if vector is None:
+            return -1
+        if self._trace.active and self._trace.wants(InterruptEvent):
+            self._trace.emit(InterruptEvent(self.position(), vector))
+        return vector

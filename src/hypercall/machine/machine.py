@@ -1,0 +1,419 @@
+"""A machine: a partition, the board around it and the engine that runs its processors."""
+
+import contextlib
+import math
+import mmap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from hypercall.abi.dispatcher import Dispatcher
+from hypercall.abi.record import CallRecord
+from hypercall.calls import HANDLERS
+from hypercall.cpu.interface import MODE_LONG
+from hypercall.cpu.unicorn.engine import Engine
+from hypercall.cpu.unicorn.memory_map import MemoryMap
+from hypercall.errors import GuestMemoryError, InputError
+from hypercall.machine.board import DEVICE_PAGES, Board
+from hypercall.machine.configuration import MachineConfiguration
+from hypercall.machine.devices.synic_test_device import SynicTestDevice
+from hypercall.machine.entry_registers import load_entry
+from hypercall.machine.exits import MachineExits
+from hypercall.machine.loader_memory import GuestLoaderMemory
+from hypercall.machine.loaders import EntryState, load_image
+from hypercall.machine.processors import Processors
+from hypercall.machine.result import RunResult, StopReason
+from hypercall.machine.turns import Turns
+from hypercall.machine.vmbus import VmbusContactPoint
+from hypercall.partition.clock import ReferenceClock
+from hypercall.partition.memory import GuestMemory
+from hypercall.partition.partition import ARENA_PAGES, Partition
+from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.tlfs.calls import DECLARATIONS, Call
+from hypercall.trace.events import ConsoleEvent, HypercallEvent, MachineEvent
+from hypercall.trace.hub import TraceHub
+from hypercall.trace.kallsyms import find_kallsyms
+from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
+
+_PAGE = 4096
+# While one processor runs alone its turn ends only so that the user can be heard.
+_LONG_TURN_NS = 20_000_000
+_PANIC_GRACE_NS = 2_000_000_000
+_STACK_POINTER = 4
+_EXIT_KINDS = (
+    "hypercalls",
+    "msr_reads",
+    "msr_writes",
+    "cpuid",
+    "port_reads",
+    "port_writes",
+    "mmio_reads",
+    "mmio_writes",
+    "halts",
+    "pauses",
+    "exceptions",
+    "interrupts",
+    "violations",
+)
+
+CallObserver = Callable[[HypercallEvent], None]
+
+
+class Machine:
+    """A machine that runs a guest.
+
+    Args:
+        configuration: what it is made of.
+
+    Attributes:
+        configuration: what it is made of.
+        partition: the partition.
+        processors: the virtual processors as the engine runs them.
+        trace: where to subscribe to events.
+        console: the first serial port.
+        host_poll: called between turns with 0.0, and with the seconds of virtual time until the
+            next timer when every processor is halted; it may take that long, and returns whether
+            the guest got input meanwhile. None polls nothing.
+    """
+
+    def __init__(self, configuration: MachineConfiguration | None = None) -> None:
+        self.configuration = configuration or MachineConfiguration()
+        partition_configuration = self.configuration.partition_configuration()
+        self._ram = _allocate(partition_configuration.memory_size)
+        self._arena = _allocate(ARENA_PAGES * _PAGE)
+        vtl_count = partition_configuration.vtl_count
+        memory = GuestMemory(
+            memoryview(self._ram),
+            memoryview(self._arena),
+            address_bits=partition_configuration.address_bits,
+            vtl_count=vtl_count,
+        )
+        self.trace = TraceHub()
+        self.host_poll: Callable[[float], bool] | None = None
+        self._engine = Engine(self._ram, self._arena)
+        self._engine.spin_exits = len(partition_configuration.processors) > 1
+        if self.configuration.time == "host":
+            self._engine.use_host_time()
+        self.processors = Processors(self._engine)
+        self.partition = Partition(
+            partition_configuration,
+            memory,
+            self.processors,
+            clock=ReferenceClock(self._engine.time),
+        )
+        memory_map = MemoryMap(self._engine, memory, DEVICE_PAGES, vtl_count)
+        memory.listener = memory_map
+        self.processors.attach(self.partition, memory_map)
+        self.dispatcher = Dispatcher(self.partition, DECLARATIONS, HANDLERS)
+        self._exits = MachineExits(self.partition, self.processors, self.dispatcher, self.trace)
+        self._engine.attach(self._exits)
+        self.board = Board(
+            self.partition,
+            self.configuration.date,
+            power_off=lambda: self._stop(StopReason.POWER_OFF),
+            reset=lambda: self._stop(StopReason.RESET),
+            debug_exit=self._debug_exit,
+        )
+        self.console = self.board.console
+        self._exits.attach(self._engine, self.board)
+        self._exits.on_triple_fault = lambda: self._stop(StopReason.TRIPLE_FAULT)
+        self.processors.external_interrupt = self.board.external_interrupt
+        self.processors.on_reset = lambda: self._stop(StopReason.RESET)
+        self.processors.on_crash = self._crash
+        self.vmbus = VmbusContactPoint(self.partition)
+        self.board.bus.add(SynicTestDevice(self.partition))
+        self._turns = Turns(self.partition.processors, self.configuration.seed)
+        self._stop_reason: StopReason | None = None
+        self._exit_code: int | None = None
+        self._detail = ""
+        self._interrupted = False
+        self._panic_at: int | None = None
+        self._entry: EntryState | None = None
+        self._kernel_symbols = LazySymbols(self._find_symbols)
+        self._call_site_hint: int | None = None
+        self._call_observers: dict[int, list[CallObserver]] = {}
+        self.console.output.append(self._trace_console)
+
+    # --- loading -------------------------------------------------------------------------------
+
+    def load(
+        self,
+        image: Path | bytes,
+        initrd: Path | bytes | None = None,
+        append: str = "",
+        *,
+        entry: Literal["vmlinux", "decompressor"] = "vmlinux",
+        image_format: Literal["auto", "flat"] = "auto",
+    ) -> None:
+        """Put an image into memory and the boot processor at its first instruction.
+
+        Args:
+            image: a path, or the image itself: bzImage, vmlinux, multiboot or plain ELF, or a
+                flat binary.
+            initrd: an initial RAM disk, a path or the bytes.
+            append: the command line.
+            entry: where a bzImage is entered (see ``hypercall.machine.loaders``).
+            image_format: ``flat`` takes any bytes for a flat binary.
+
+        Raises:
+            InputError: a file cannot be read, is no image, or does not fit into memory.
+        """
+        memory = GuestLoaderMemory(self.partition.memory, self.board.acpi)
+        state = load_image(
+            _contents(image, "image"),
+            str(image) if isinstance(image, Path) else "image",
+            initrd=None if initrd is None else _contents(initrd, "initial RAM disk"),
+            append=append,
+            memory=memory,
+            linux_entry=entry,
+            image_format=image_format,
+        )
+        context = self.processors.context(self.partition.bootstrap)
+        load_entry(self.processors.registers, context, state)
+        self._entry = state
+
+    # --- running -------------------------------------------------------------------------------
+
+    @property
+    def time_ns(self) -> int:
+        """The virtual time in nanoseconds since the machine was made."""
+        return self._engine.time()
+
+    def interrupt(self) -> None:
+        """Let `run` return soon; may be called from a signal handler."""
+        self._interrupted = True
+
+    def run(
+        self,
+        limit_ns: int | None = None,
+        *,
+        until: Callable[[], bool] | None = None,
+    ) -> RunResult:
+        """Run until the guest ends, the limit is reached or a condition comes true.
+
+        Args:
+            limit_ns: the virtual time since the machine was made at which to stop.
+            until: asked between turns, at least every 20 ms of virtual time.
+
+        Returns:
+            how the run ended; it can be called again unless the guest has ended.
+        """
+        if self._entry is None:
+            raise InputError("nothing is loaded: call load() with an image first")
+        self._stop_reason = None
+        self._connect_observers()
+        started = time.monotonic()
+        reason: StopReason | None = None
+        try:
+            while reason is None:
+                reason = self._turn(limit_ns, until)
+        finally:
+            self.console.flush()
+        if self.console.panic is not None and reason in (
+            StopReason.RESET,
+            StopReason.DEADLOCK,
+            StopReason.TRIPLE_FAULT,
+            StopReason.LIMIT,
+        ):
+            reason = StopReason.PANIC
+        detail = self._detail or (self.console.panic or "")
+        if reason is not StopReason.UNTIL:
+            self.emit(reason.name.lower().replace("_", "-"), detail or reason.name.lower())
+        counters = self._engine.counters()
+        return RunResult(
+            reason,
+            self._exit_code,
+            self.time_ns,
+            time.monotonic() - started,
+            self._engine.count,
+            {name: counters[name] for name in _EXIT_KINDS},
+            detail,
+        )
+
+    def _turn(self, limit_ns: int | None, until: Callable[[], bool] | None) -> StopReason | None:
+        """Run one turn of one processor, or let the time pass in which all rest."""
+        engine = self._engine
+        partition = self.partition
+        if self._stop_reason is not None:
+            return self._stop_reason
+        if self._interrupted:
+            self._interrupted = False
+            return StopReason.INTERRUPTED
+        now = engine.time()
+        partition.timers.run_due(now)
+        if self._stop_reason is not None:
+            return self._stop_reason
+        if limit_ns is not None and now >= limit_ns:
+            return StopReason.LIMIT
+        if until is not None and until():
+            return StopReason.UNTIL
+        if self._panic_overdue(now):
+            return StopReason.PANIC
+        if self.host_poll is not None:
+            self.host_poll(0.0)
+        runnable = self.processors.runnable()
+        if not runnable:
+            return self._rest(now, limit_ns)
+        alone = len(runnable) == 1
+        vp = self._turns.next(runnable)
+        self.processors.load(vp)
+        length = _LONG_TURN_NS if alone else self._turns.length()
+        engine.limit = engine.count + length // engine.factor
+        if limit_ns is not None:
+            self.processors.end_turn_by(limit_ns)
+        self.processors.deadline_changed()
+        engine.run()
+        self.processors.end_turn()
+        return None
+
+    def _rest(self, now: int, limit_ns: int | None) -> StopReason | None:
+        """Let the clock reach the next deadline, for no processor can run before."""
+        deadline = self.partition.timers.next_deadline()
+        wake = deadline if limit_ns is None or deadline is None else min(deadline, limit_ns)
+        if self.host_poll is not None:
+            # Somebody listens: time passes as on a real machine.
+            seconds = math.inf if wake is None else max(0, wake - now) / 1e9
+            if self.host_poll(seconds) or wake is None:
+                return None
+        elif wake is None:
+            return StopReason.DEADLOCK
+        elif self._engine.host_time:
+            time.sleep(max(0, wake - now) / 1e9)
+        if not self._engine.host_time:
+            self._engine.skew += max(0, wake - now)
+        return None
+
+    def _panic_overdue(self, now: int) -> bool:
+        # A kernel that panicked may still have something to say, or may reset the machine.
+        if self.console.panic is None:
+            return False
+        if self._panic_at is None:
+            self._panic_at = now
+        return now >= self._panic_at + _PANIC_GRACE_NS
+
+    def _stop(self, reason: StopReason) -> None:
+        if self._stop_reason is None:
+            self._stop_reason = reason
+        self._engine.stop()
+
+    def _debug_exit(self, value: int) -> None:
+        self._exit_code = value
+        self._stop(StopReason.DEBUG_EXIT)
+
+    def _crash(self, parameters: Sequence[int], message: bytes | None) -> None:
+        values = ", ".join(f"{parameter:#x}" for parameter in parameters)
+        self._detail = f"the guest reported a crash ({values})"
+        lines = (message or b"").decode("utf-8", "replace").splitlines()
+        said = [line.strip() for line in lines if "panic" in line.lower()]
+        if said:
+            self._detail += f": {said[-1]}"
+        self._stop(StopReason.PANIC)
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def read_virtual(self, vp: VirtualProcessor, address: int, length: int) -> bytes:
+        """Read guest-virtual memory by a processor's own page tables.
+
+        Raises:
+            GuestMemoryError: an address is not mapped.
+        """
+        context = self.processors.context(vp)
+        parts = []
+        while length > 0:
+            gpa = self._engine.translate(context, address)
+            if gpa is None:
+                raise GuestMemoryError(address, "read")
+            size = min(length, _PAGE - address % _PAGE)
+            parts.append(self.partition.memory.read(gpa, size, vp.active_vtl))
+            address += size
+            length -= size
+        return b"".join(parts)
+
+    def symbol(self, address: int) -> str | None:
+        """The guest's name for a guest-virtual address, as ``name+0x1a``, or None."""
+        return self._kernel_symbols.lookup(address)
+
+    def _find_symbols(self) -> SymbolTable | None:
+        entry = self._entry
+        if entry is not None and entry.symbols is not None:
+            with contextlib.suppress(InputError):
+                return symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
+        return find_kallsyms(self.partition.memory.ram, self._call_site_hint)
+
+    # --- observing -----------------------------------------------------------------------------
+
+    def emit(self, kind: str, text: str) -> None:
+        """Tell the subscribers something about the machine as a whole."""
+        if self.trace.wants(MachineEvent):
+            self.trace.emit(MachineEvent(self._exits.position(), kind, text))
+
+    def on(self, call: Call) -> Callable[[CallObserver], CallObserver]:
+        """Decorate a function to be called with each `HypercallEvent` of a call.
+
+        Args:
+            call: the call to observe.
+        """
+
+        def register(observer: CallObserver) -> CallObserver:
+            self._call_observers.setdefault(int(call), []).append(observer)
+            return observer
+
+        return register
+
+    def _connect_observers(self) -> None:
+        wanted = self._call_observers or self.trace.wants(HypercallEvent)
+        self.dispatcher.observer = self._called if wanted else None
+
+    def _called(self, record: CallRecord) -> None:
+        position = self._exits.position(self._call_site())
+        position.time_ns = record.entered_at
+        event = HypercallEvent(position, record)
+        self.trace.emit(event)
+        if record.declaration is not None:
+            for observer in self._call_observers.get(record.declaration.code, ()):
+                observer(event)
+
+    def _call_site(self) -> int | None:
+        """The return address of the caller of the hypercall page; None outside that page."""
+        vp = self.processors.current
+        assert vp is not None
+        context = self.processors.context(vp)
+        rip = self._engine.get_rip(context)
+        gpa = self._engine.translate(context, rip)
+        page = self.partition.vtls[vp.active_vtl].hypercall_page.page
+        if gpa is None or page is None or gpa // _PAGE != page:
+            return None
+        width = 8 if self._engine.get_mode(context) & MODE_LONG else 4
+        stack = self._engine.get_general(context, _STACK_POINTER)
+        try:
+            site = int.from_bytes(self.read_virtual(vp, stack, width), "little")
+        except GuestMemoryError:
+            return None
+        if self._call_site_hint is None:
+            self._call_site_hint = site
+        return site
+
+    def _trace_console(self, data: bytes) -> None:
+        if self.trace.wants(ConsoleEvent):
+            self.trace.emit(ConsoleEvent(self._exits.position(), data))
+
+
+def _allocate(size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise InputError(
+            f"the host cannot give {size} bytes of memory ({error.strerror}): ask for less"
+        ) from None
+
+
+def _contents(source: Path | bytes, what: str) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{source}: the {what} cannot be read ({error.strerror}); check the path"
+        ) from None

@@ -1,0 +1,266 @@
+"""The virtual processors as the engine runs them: contexts, who could run, and their effects."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from hypercall.cpu.registers import ProcessorRegisters
+from hypercall.cpu.unicorn.engine import Engine
+from hypercall.cpu.unicorn.memory_map import MemoryMap
+from hypercall.partition.effects import TranslationFlush
+from hypercall.partition.virtual_processor import RunState, VirtualProcessor
+from hypercall.tlfs.initial_context import InitialVpContext
+
+if TYPE_CHECKING:
+    from hypercall.partition.partition import Partition
+
+_PAGE = 4096
+_CODE_SEGMENT = 1
+_REAL_MODE_CODE = 0x9B00
+_MANY_RANGES = 64
+
+
+class Processors:
+    """The effects that the partition asks for, carried out on an engine.
+
+    Args:
+        engine: the engine.
+
+    Attributes:
+        current: the virtual processor whose context is loaded, or None before the first turn.
+        halted: the processors that rest until an interrupt.
+        registers: the processor registers of every context.
+        external_interrupt: tells whether an interrupt of the 8259A pair is pending for the
+            boot processor.
+        on_reset: called when the guest resets the partition.
+        on_crash: called with the parameters and the message when the guest says it crashed.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.registers = ProcessorRegisters(engine)
+        self._contexts: dict[tuple[int, int], int] = {}
+        self._run_time: dict[int, int] = {}
+        self._turn_started = 0
+        self.current: VirtualProcessor | None = None
+        self.halted: set[VirtualProcessor] = set()
+        self._idle: set[VirtualProcessor] = set()
+        self.external_interrupt: Callable[[], bool] = lambda: False
+        self.on_reset: Callable[[], None] = lambda: None
+        self.on_crash: Callable[[Sequence[int], bytes | None], None] = lambda *_: None
+        self._partition: Partition | None = None
+
+    def attach(self, partition: "Partition", memory_map: MemoryMap) -> None:
+        """Make a context for each virtual processor."""
+        self._partition = partition
+        self.memory_map = memory_map
+        for vp in partition.processors:
+            self._contexts[vp.index, 0] = memory_map.add_context(0)
+            self._run_time[vp.index] = 0
+
+    def context(self, vp: VirtualProcessor, vtl: int | None = None) -> int:
+        """The number of the engine's context of a VP in a VTL, by default the active one."""
+        return self._contexts[vp.index, vp.active_vtl if vtl is None else vtl]
+
+    # --- turns -------------------------------------------------------------------------------
+
+    def runnable(self) -> set[VirtualProcessor]:
+        """The processors that could run now."""
+        assert self._partition is not None
+        return {
+            vp
+            for vp in self._partition.processors
+            if vp.run_state is RunState.RUNNING and vp not in self.halted
+        }
+
+    def others_could_run(self) -> bool:
+        """Whether a processor beside the current one could run now."""
+        assert self._partition is not None
+        return any(
+            vp is not self.current and vp.run_state is RunState.RUNNING and vp not in self.halted
+            for vp in self._partition.processors
+        )
+
+    def load(self, vp: VirtualProcessor) -> None:
+        """Give the turn to a processor."""
+        self._engine.switch(self.context(vp))
+        self.current = vp
+        self._turn_started = self._engine.time()
+
+    def end_turn(self) -> None:
+        """Account for the time of the turn that has just ended."""
+        if self.current is not None:
+            now = self._engine.time()
+            self._run_time[self.current.index] += now - self._turn_started
+            self._turn_started = now
+
+    def halt(self) -> None:
+        """The current processor executed HLT: it rests unless an interrupt is ready for it."""
+        vp = self.current
+        assert vp is not None
+        if self._would_wake(vp):
+            return
+        self.halted.add(vp)
+        self._engine.stop()
+
+    def _pending(self, vp: VirtualProcessor) -> bool:
+        if vp.pending_vector() is not None:
+            return True
+        return vp.bootstrap and self.external_interrupt()
+
+    def _would_wake(self, vp: VirtualProcessor) -> bool:
+        return self._pending(vp) and (
+            vp in self._idle or self._engine.interrupts_enabled(self.context(vp))
+        )
+
+    # --- the partition's effects ---------------------------------------------------------------
+
+    def interrupt_changed(self, vp: VirtualProcessor) -> None:
+        """See whether the processor has an interrupt to take; wake it if so."""
+        pending = self._pending(vp)
+        self._engine.set_interrupt(self.context(vp), pending)
+        if pending and vp in self.halted and self._would_wake(vp):
+            self.halted.discard(vp)
+            self._idle.discard(vp)
+
+    def flush_translations(self, flush: TranslationFlush) -> None:
+        """Drop translations now for the running context, before its next turn for the others."""
+        engine = self._engine
+        ranges = flush.ranges
+        for vp in flush.targets:
+            context = self._contexts.get((vp.index, flush.vtl))
+            if context is None:
+                continue
+            if ranges is None or len(ranges) > _MANY_RANGES:
+                engine.flush(context)
+                continue
+            for address, pages in ranges:
+                engine.flush_range(context, address, pages)
+
+    def yield_turn(self, vp: VirtualProcessor) -> None:
+        """End the current turn if another processor could use it."""
+        if vp is self.current and self.others_could_run():
+            self._engine.stop()
+
+    def idle(self, vp: VirtualProcessor) -> None:
+        """Rest until an interrupt is pending, even with interrupts disabled."""
+        if self._pending(vp):
+            return
+        self._idle.add(vp)
+        self.halted.add(vp)
+        if vp is self.current:
+            self._engine.stop()
+
+    def start_processor(self, vp: VirtualProcessor, vtl: int, context: InitialVpContext) -> None:
+        """Load the registers; the processor takes part in the turns from now on."""
+        number = self.context(vp, vtl)
+        self._engine.reset_context(number)
+        self.registers.write_context(number, context)
+        self._awake(vp)
+
+    def init_processor(self, vp: VirtualProcessor) -> None:
+        """Reset the registers; the processor runs nothing until its start-up message."""
+        self._engine.reset_context(self.context(vp))
+        self._awake(vp)
+        if vp is self.current:
+            self._engine.stop()
+
+    def startup_processor(self, vp: VirtualProcessor, vector: int) -> None:
+        """Start in real mode at ``vector << 12``."""
+        number = self.context(vp)
+        self._engine.reset_context(number)
+        self._engine.set_segment(
+            number, _CODE_SEGMENT, vector << 8, vector << 12, 0xFFFF, _REAL_MODE_CODE
+        )
+        self._engine.set_rip(number, 0)
+        self._awake(vp)
+
+    def _awake(self, vp: VirtualProcessor) -> None:
+        self.halted.discard(vp)
+        self._idle.discard(vp)
+
+    def nmi(self, vp: VirtualProcessor) -> None:
+        """Assert the non-maskable interrupt."""
+        self._engine.set_nmi(self.context(vp))
+        self._awake(vp)
+
+    def read_register(self, vp: VirtualProcessor, vtl: int, name: int) -> int:
+        """A register of the processor."""
+        return self.registers.read(self.context(vp, vtl), name)
+
+    def write_register(self, vp: VirtualProcessor, vtl: int, name: int, value: int) -> None:
+        """Set a register of the processor."""
+        self.registers.write(self.context(vp, vtl), name, value)
+
+    def tsc_offset_changed(self, vp: VirtualProcessor, vtl: int) -> None:
+        """Take over the offset of the time stamp counter."""
+        self._engine.set_time_stamp_offset(self.context(vp, vtl), vp.vtls[vtl].tsc_offset)
+
+    def run_time(self, vp: VirtualProcessor) -> int:
+        """How long the processor has run, in nanoseconds."""
+        so_far = self._run_time[vp.index]
+        if vp is self.current:
+            so_far += self._engine.time() - self._turn_started
+        return so_far
+
+    def deadline_changed(self) -> None:
+        """Let the current turn end no later than the next deadline."""
+        assert self._partition is not None
+        deadline = self._partition.timers.next_deadline()
+        if deadline is not None:
+            self.end_turn_by(deadline)
+
+    def end_turn_by(self, time_ns: int) -> None:
+        """Let the current turn end at a virtual time, if it does not end earlier."""
+        engine = self._engine
+        if engine.host_time:
+            return
+        limit = max(0, -(-(time_ns - engine.skew) // engine.factor))
+        engine.limit = min(engine.limit, limit)
+
+    def reset(self) -> None:
+        """The guest asked for a reset."""
+        self.on_reset()
+
+    def untouched_ranges(self) -> list[tuple[int, int]]:
+        """The pages of RAM that nothing has written since the machine was made."""
+        assert self._partition is not None
+        memory = self._partition.memory
+        written = self._engine.written_pages()
+        low = memory.size_below_4g // _PAGE
+        ranges = []
+        for first, last, base in ((0, low, 0), (low, len(written), (4 << 30) // _PAGE - low)):
+            position = first
+            while position < last:
+                start = written.find(0, position, last)
+                if start < 0:
+                    break
+                end = _end_of_zeros(written, start, last)
+                ranges.append((start + base, end - start))
+                position = end
+        return ranges
+
+    def crash(self, parameters: Sequence[int], message: bytes | None) -> None:
+        """The guest says that it has crashed."""
+        self.on_crash(parameters, message)
+
+
+def _end_of_zeros(written: bytearray, start: int, last: int) -> int:
+    # A run of zeros is often long: doubling steps find its end in few comparisons.
+    step = 1
+    end = start
+    while end < last and step >= 1:
+        size = min(step, last - end)
+        if not any(written[end : end + size]):
+            end += size
+            step *= 2
+        elif size == 1:
+            break
+        else:
+            step = max(1, size // 2)
+    return end
+
+
+def next_wake_ns(deadline: int | None) -> float:
+    """A deadline as a number that can be compared; infinity for none."""
+    return math.inf if deadline is None else float(deadline)

@@ -1,0 +1,50 @@
+"""How a run ended."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class StopReason(Enum):
+    """Why a run ended."""
+
+    POWER_OFF = auto()
+    """The guest powered the machine off."""
+    DEBUG_EXIT = auto()
+    """The guest wrote to the debug exit port."""
+    RESET = auto()
+    """The guest reset the machine."""
+    PANIC = auto()
+    """The guest's kernel panicked or reported a crash."""
+    TRIPLE_FAULT = auto()
+    """A processor shut down because it could not deliver an exception."""
+    LIMIT = auto()
+    """The virtual time reached the limit."""
+    INTERRUPTED = auto()
+    """Somebody asked for the stop from outside."""
+    DEADLOCK = auto()
+    """Every processor is halted, and nothing can wake one."""
+    UNTIL = auto()
+    """The awaited condition came true."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        reason: why.
+        exit_code: what the guest wrote to the debug exit port, for ``DEBUG_EXIT``.
+        virtual_ns: the virtual time at the end, in nanoseconds since the machine was made.
+        host_seconds: the host time of this run.
+        executed: bytes of guest code executed since the machine was made.
+        exits: how often each kind of exit came since the machine was made.
+        detail: one line more about the reason; may be empty.
+    """
+
+    reason: StopReason
+    exit_code: int | None = None
+    virtual_ns: int = 0
+    host_seconds: float = 0.0
+    executed: int = 0
+    exits: dict[str, int] = field(default_factory=dict)
+    detail: str = ""
