@@ -1,4 +1,4 @@
-"""Values of fields as text for people: flags by name, sets as ``{0-3,65}``, ranges as base+pages."""
+"""Field values as text for people: flags by name, sets as ``{0-3,65}``, ranges as base+pages."""
 
 from collections.abc import Callable, Mapping
 from struct import unpack_from
