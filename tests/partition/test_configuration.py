@@ -1,0 +1,51 @@
+import pytest
+
+from hypercall.errors import InputError
+from hypercall.partition.configuration import (
+    DEFAULT_FEATURES,
+    DEFAULT_PRIVILEGES,
+    DEFAULT_RECOMMENDATIONS,
+    PartitionConfiguration,
+    ProcessorIdentity,
+    processors_in_order,
+)
+
+
+def test_what_the_default_partition_advertises() -> None:
+    low, high = DEFAULT_PRIVILEGES & 0xFFFFFFFF, DEFAULT_PRIVILEGES >> 32
+    assert low & 0xA7F == 0xA7F, "what Linux needs to use clock, SynIC, timers and hypercalls"
+    assert high & (1 << 4 | 1 << 5 | 1 << 17 | 1 << 20 | 1 << 21)
+    assert not high & (1 << 16 | 1 << 11), "VSM and debugging are not there yet"
+    assert DEFAULT_FEATURES & (1 << 4 | 1 << 8 | 1 << 10 | 1 << 15 | 1 << 18 | 1 << 19)
+    assert DEFAULT_RECOMMENDATIONS == 1 << 2 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 10 | 1 << 11
+
+
+def test_processors_in_order() -> None:
+    assert processors_in_order(2) == (ProcessorIdentity(0, 0), ProcessorIdentity(1, 1))
+
+
+def test_a_seed_shuffles_the_vp_indexes_repeatably() -> None:
+    shuffled = processors_in_order(8, shuffle_vp_index=3)
+    assert shuffled == processors_in_order(8, shuffle_vp_index=3)
+    assert shuffled != processors_in_order(8, shuffle_vp_index=4)
+    assert sorted(identity.index for identity in shuffled) == list(range(8))
+    assert [identity.apic_id for identity in shuffled] == list(range(8))
+    assert any(identity.index != identity.apic_id for identity in shuffled)
+
+
+@pytest.mark.parametrize("count", [0, 65, -1])
+def test_a_count_out_of_range_is_refused(count: int) -> None:
+    with pytest.raises(InputError, match="from 1 to 64"):
+        processors_in_order(count)
+
+
+def test_bad_configurations_are_refused() -> None:
+    with pytest.raises(InputError, match="differ"):
+        PartitionConfiguration(processors=(ProcessorIdentity(0, 0), ProcessorIdentity(0, 1)))
+    with pytest.raises(InputError, match="differ"):
+        PartitionConfiguration(processors=(ProcessorIdentity(0, 1), ProcessorIdentity(1, 1)))
+    with pytest.raises(InputError, match="differ"):
+        PartitionConfiguration(processors=())
+    with pytest.raises(InputError, match="whole pages"):
+        PartitionConfiguration(memory_size=4097)
+    assert PartitionConfiguration().replace(memory_size=8192).memory_size == 8192

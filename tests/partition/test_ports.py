@@ -1,0 +1,199 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypercall.errors import InputError
+from hypercall.partition.configuration import PartitionConfiguration, processors_in_order
+from hypercall.partition.ports import (
+    MESSAGE_BUFFERS,
+    PostedMessage,
+    SignaledEvent,
+    SintTarget,
+)
+from hypercall.partition.standalone import StandalonePartition, standalone_partition
+from hypercall.partition.virtual_processor import VirtualProcessorVtl
+from hypercall.tlfs.identifiers import ANY_VP
+from hypercall.tlfs.status import HvStatus
+
+MakePartition = Callable[..., StandalonePartition]
+
+
+def enable_synic(state: VirtualProcessorVtl) -> None:
+    state.synic.write_control(1)
+    state.synic.write_message_page(0x10000 + state.vp.index * 0x2000 | 1)
+    state.synic.event_flags_page.write(0x11000 + state.vp.index * 0x2000 | 1)
+    for sint in range(16):
+        state.synic.write_sint(sint, 0x60 + sint)
+
+
+@pytest.fixture
+def box(make_partition: MakePartition) -> StandalonePartition:
+    box = make_partition(2)
+    for vp in box.partition.processors:
+        enable_synic(vp.current)
+    return box
+
+
+def caller(box: StandalonePartition) -> VirtualProcessorVtl:
+    return box.partition.bootstrap.current
+
+
+def test_a_port_has_sixteen_message_buffers(box: StandalonePartition) -> None:
+    ports = box.partition.ports
+    port = ports.create_message_port(SintTarget(1, 5))
+    ports.connect(7, port)
+    # The first goes into the slot at once, which frees its buffer.
+    for _ in range(1 + MESSAGE_BUFFERS):
+        assert ports.post_message(caller(box), 7, 1, b"x") is HvStatus.SUCCESS
+    assert ports.post_message(caller(box), 7, 1, b"x") is HvStatus.INSUFFICIENT_BUFFERS
+    synic = box.partition.by_index[1].current.synic
+    page = synic.message_page.view
+    assert page is not None
+    page[5 * 256 : 5 * 256 + 4] = bytes(4)
+    synic.scan_queues()
+    assert ports.post_message(caller(box), 7, 1, b"x") is HvStatus.SUCCESS
+
+
+def test_why_a_message_cannot_be_posted(box: StandalonePartition) -> None:
+    ports = box.partition.ports
+
+    def post(connection: int) -> HvStatus:
+        return ports.post_message(caller(box), connection, 1, b"")
+
+    assert post(1) is HvStatus.INVALID_CONNECTION_ID
+    gone = ports.create_message_port(SintTarget(9, 2))
+    ports.connect(1, gone)
+    assert post(1) is HvStatus.INVALID_VP_INDEX
+    events = ports.create_event_port(SintTarget(0, 2))
+    ports.connect(2, events)
+    assert post(2) is HvStatus.INVALID_PORT_ID
+    other_vtl = ports.create_message_port(SintTarget(0, 2, vtl=1))
+    ports.connect(3, other_vtl)
+    assert post(3) is HvStatus.INVALID_VP_INDEX
+    high = ports.create_message_port(SintTarget(0, 2))
+    ports.connect(4, high, minimum_vtl=2)
+    assert post(4) is HvStatus.OPERATION_DENIED
+    ports.connect(5, high)
+    ports.delete(high)
+    assert post(5) is HvStatus.INVALID_PORT_ID
+    ports.disconnect(5)
+    assert post(5) is HvStatus.INVALID_CONNECTION_ID
+
+
+def test_any_vp_takes_one_that_can_receive(box: StandalonePartition) -> None:
+    ports = box.partition.ports
+    port = ports.create_message_port(SintTarget(ANY_VP, 4))
+    first, second = (vp.current.synic for vp in box.partition.virtual_processors)
+    first.write_control(0)
+    assert port.post(1, b"to the second") is HvStatus.SUCCESS
+    page = second.message_page.view
+    assert page is not None
+    assert bytes(page[4 * 256 + 16 :][:13]) == b"to the second"
+    second.write_message_page(0)
+    assert port.post(1, b"") is HvStatus.INVALID_SYNIC_STATE
+
+
+def test_events_are_relative_to_the_ports_flags(box: StandalonePartition) -> None:
+    ports = box.partition.ports
+    port = ports.create_event_port(SintTarget(1, 2), base_flag=8, flag_count=4)
+    ports.connect(2, port)
+
+    def signal(flag: int) -> HvStatus:
+        return ports.signal_event(caller(box), 2, flag)
+
+    assert signal(3) is HvStatus.SUCCESS
+    assert signal(4) is HvStatus.INVALID_PARAMETER
+    page = box.partition.by_index[1].current.synic.event_flags_page.view
+    assert page is not None
+    assert int.from_bytes(page[2 * 256 : 2 * 256 + 4], "little") == 1 << 11
+    assert ports.signal_event(caller(box), 3, 0) is HvStatus.INVALID_CONNECTION_ID
+    ports.connect(3, ports.create_message_port(SintTarget(1, 2)))
+    assert ports.signal_event(caller(box), 3, 0) is HvStatus.INVALID_PORT_ID
+    ports.connect(4, port, minimum_vtl=1)
+    assert ports.signal_event(caller(box), 4, 0) is HvStatus.OPERATION_DENIED
+    ports.delete(port)
+    assert signal(0) is HvStatus.INVALID_PORT_ID
+
+
+def test_a_host_port_hands_messages_and_events_to_functions(box: StandalonePartition) -> None:
+    ports = box.partition.ports
+    messages: list[PostedMessage] = []
+    events: list[SignaledEvent] = []
+
+    def receive(message: PostedMessage) -> bool:
+        messages.append(message)
+        return len(messages) < 2
+
+    ports.connect(1, ports.create_host_message_port(receive))
+    ports.connect(2, ports.create_host_event_port(events.append, flag_count=1))
+    assert ports.post_message(caller(box), 1, 9, b"ping") is HvStatus.SUCCESS
+    assert ports.post_message(caller(box), 1, 9, b"pong") is HvStatus.INSUFFICIENT_BUFFERS
+    assert messages[0] == PostedMessage(1, 9, b"ping", 0, 0)
+    assert ports.signal_event(caller(box), 2, 0) is HvStatus.SUCCESS
+    assert ports.signal_event(caller(box), 2, 1) is HvStatus.INVALID_PARAMETER
+    assert events == [SignaledEvent(2, 0, 0, 0)]
+
+
+def test_a_host_port_without_receiver_keeps_sixteen_messages(box: StandalonePartition) -> None:
+    ports = box.partition.ports
+    port = ports.create_host_message_port()
+    ports.connect(1, port)
+    answers = [ports.post_message(caller(box), 1, 1, bytes([n])) for n in range(17)]
+    assert answers == [HvStatus.SUCCESS] * 16 + [HvStatus.INSUFFICIENT_BUFFERS]
+    assert [message.payload[0] for message in port.waiting] == list(range(16))
+
+
+def test_bad_requests_of_the_host_are_refused_in_words(box: StandalonePartition) -> None:
+    ports = box.partition.ports
+    port = ports.create_message_port(SintTarget(0, 1), port_id=5)
+    ports.connect(1, port)
+    with pytest.raises(InputError, match="port id 0x5 is taken"):
+        ports.create_message_port(SintTarget(0, 1), port_id=5)
+    with pytest.raises(InputError, match="24 bits"):
+        ports.connect(1 << 24, port)
+    with pytest.raises(InputError, match="connection id 0x1 is taken"):
+        ports.connect(1, port)
+    with pytest.raises(InputError, match="no connection 0x9"):
+        ports.disconnect(9)
+    with pytest.raises(InputError, match="no SINT 16"):
+        SintTarget(0, 16)
+    with pytest.raises(InputError, match="do not lie within"):
+        ports.create_event_port(SintTarget(0, 1), base_flag=2000, flag_count=100)
+    with pytest.raises(InputError, match="at most 240"):
+        port.post(1, bytes(241))
+    ports.delete(port)
+    with pytest.raises(InputError, match="not a port"):
+        ports.delete(port)
+
+
+@given(st.lists(st.sampled_from(["post", "empty", "eom"]), max_size=80))
+def test_no_message_is_lost_doubled_or_reordered(steps: list[str]) -> None:
+    box = standalone_partition(
+        PartitionConfiguration(processors=processors_in_order(1), memory_size=1 << 20)
+    )
+    state = box.partition.bootstrap.current
+    enable_synic(state)
+    port = box.partition.ports.create_message_port(SintTarget(0, 2))
+    page = state.synic.message_page.view
+    assert page is not None
+    posted: list[int] = []
+    received: list[int] = []
+    for number, step in enumerate(steps):
+        if step == "post":
+            status = port.post(1, number.to_bytes(4, "little"))
+            full = len(posted) - len(received) == 1 + MESSAGE_BUFFERS
+            assert status is (HvStatus.INSUFFICIENT_BUFFERS if full else HvStatus.SUCCESS)
+            if status is HvStatus.SUCCESS:
+                posted.append(number)
+        elif step == "empty" and page[2 * 256]:
+            received.append(int.from_bytes(page[2 * 256 + 16 :][:4], "little"))
+            page[2 * 256] = 0
+            # A post scans the queues of its own accord; the guest does so by EOM.
+            state.synic.scan_queues()
+        else:
+            state.synic.scan_queues()
+        assert received == posted[: len(received)]
+        in_slot = int(bool(page[2 * 256]))
+        assert len(received) + in_slot + state.synic.queue_length(2) == len(posted)
