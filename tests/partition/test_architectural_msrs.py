@@ -1,0 +1,30 @@
+import pytest
+
+from hypercall.partition.architectural_msrs import ARCHITECTURAL_MSRS, read_tsc, refuse_write
+from hypercall.partition.faults import GeneralProtection
+from hypercall.partition.standalone import standalone_partition
+
+
+def test_the_tsc_wraps_at_64_bits() -> None:
+    box = standalone_partition()
+    state = box.partition.bootstrap.current
+    ARCHITECTURAL_MSRS[0x10].write(state, (1 << 64) - 1)
+    assert read_tsc(state) == (1 << 64) - 1
+    box.advance(3)
+    assert read_tsc(state) == 2
+
+
+def test_a_register_that_keeps_its_value_keeps_it_per_vtl_and_vp() -> None:
+    box = standalone_partition()
+    state = box.partition.bootstrap.current
+    accessors = ARCHITECTURAL_MSRS[0x1A0]
+    assert accessors.read(state) == 1
+    accessors.write(state, 0x850089)
+    assert accessors.read(state) == 0x850089
+    state.reset()
+    assert accessors.read(state) == 1
+
+
+def test_read_only() -> None:
+    with pytest.raises(GeneralProtection):
+        refuse_write(standalone_partition().partition.bootstrap.current, 0)
