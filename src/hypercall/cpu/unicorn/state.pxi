@@ -203,7 +203,7 @@ cdef void sweep(uint8_t *tlb, uint8_t *pages, uint64_t ram_size, uint64_t only) 
                     tlb + TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE + TLB_DESCRIPTOR_VICTIMS
                 )
             page = u64(entry, ENTRY_PHYSICAL)[0]
-            if page == only or (only == NEVER and page < ram_size):
+            if page < ram_size and (page == only or only == NEVER):
                 sweep_entry(entry, pages[page >> 12])
             entry += ENTRY_SIZE
 
