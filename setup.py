@@ -16,15 +16,20 @@ def unicorn_folder() -> Path:
 
 
 UNICORN = unicorn_folder()
+SOURCES = Path("src/hypercall/cpu/unicorn")
 
 setup(
     ext_modules=cythonize(
         [
             Extension(
                 "hypercall.cpu.unicorn.engine",
-                ["src/hypercall/cpu/unicorn/engine.pyx"],
+                [str(SOURCES / "engine.pyx")],
+                # The .pyx includes these, so a change in one of them means building again.
+                depends=sorted(str(path) for path in SOURCES.glob("*.p[xy][id]")),
                 include_dirs=[str(UNICORN / "include")],
                 library_dirs=[str(UNICORN / "lib")],
+                # No path to the library is built in: hypercall.cpu.unicorn imports unicorn first,
+                # whose binding loads it, and the linker takes the loaded one by its name.
                 extra_link_args=["-l:libunicorn.so.2"],
                 extra_compile_args=["-O2", "-Wno-unused-function"],
             )
