@@ -111,7 +111,7 @@ class FakeMachine:
         elif step == "echo":
             self.console.write(b"ready\n")
             done = 0
-            while not self.stopped and b"q" not in self.console.received:
+            while not self.stopped and b"q" not in self.console.received[:done]:
                 self.poll(0.05)
                 self.console.write(self.console.received[done:])
                 done = len(self.console.received)

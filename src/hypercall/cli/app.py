@@ -6,10 +6,12 @@ import contextlib
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from hypercall.cli.calls import calls_command
+from hypercall.cli.decode import decode_command
 from hypercall.cli.exit_code import ExitCode
 from hypercall.cli.initrd import initrd
 from hypercall.cli.run import run
@@ -31,8 +33,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
-app.command()(initrd)
+app.command("run")(run)
+app.command("calls")(calls_command)
+app.command("decode")(decode_command)
+app.command("initrd")(initrd)
 
 
 def _show_version(wanted: bool) -> None:
@@ -70,12 +74,21 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always.
     """
-    code = _run(arguments)
+    # A closed stream is None; nobody can have wanted to see what goes there.
+    with open(os.devnull, "w") as nowhere:
+        sys.stdout = sys.stdout or nowhere
+        sys.stderr = sys.stderr or nowhere
+        _leave(_run(arguments))
+
+
+def _leave(code: int) -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = ExitCode.READER_GONE
-    if code == ExitCode.READER_GONE:
+    except OSError as error:
+        code = _complain(f"cannot write the standard output: {error}", ExitCode.OUTPUT_FAILED)
+    if code in (ExitCode.READER_GONE, ExitCode.OUTPUT_FAILED):
         # The interpreter will flush once more, and must find something that takes it.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,6 +99,9 @@ def _run(arguments: list[str] | None) -> int:
     try:
         return int(app(arguments, prog_name="hypercall", standalone_mode=False) or 0)
     except SystemExit as leave:
+        if isinstance(leave.__context__, BrokenPipeError):
+            # Rich leaves by itself when nobody reads what it writes.
+            return ExitCode.READER_GONE
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     except _USAGE_ERROR as error:
         return _complain(_usage_text(error), ExitCode.BAD_INPUT)

@@ -34,7 +34,7 @@ DEFAULT_KINDS: tuple[EventKind, ...] = (HypercallEvent, VtlEvent, MachineEvent)
 # a call depends on nothing but its bytes, so it is made once.
 _REMEMBERED = 4096
 
-_CallKey = tuple[int, bytes, bytes, int | None, str | None, bool]
+_CallKey = tuple[int, int, int, bytes, bytes, int | None, str | None, bool]
 
 
 class StraceWriter:
@@ -66,6 +66,8 @@ class StraceWriter:
             record = event.record
             key = (
                 record.control,
+                record.input_register,
+                record.output_register,
                 record.input,
                 record.output,
                 record.result,

@@ -1,0 +1,159 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_machine import FakeMachine
+
+from hypercall.cli import app, guest
+from hypercall.cli.guest import RunOptions
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.bin"
+    path.write_bytes(b"\xf4")
+    return path
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeMachine]:
+    machines: list[FakeMachine] = []
+
+    def make(options: RunOptions) -> FakeMachine:
+        machines.append(FakeMachine(options))
+        return machines[-1]
+
+    monkeypatch.setattr(guest, "make_machine", make)
+    return machines
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as leaving:
+            app.main(["run", *map(str, arguments)])
+        assert isinstance(leaving.value.code, int)
+        return leaving.value.code, capsys.readouterr().err
+
+    return call
+
+
+def test_every_option_reaches_the_machine(
+    image: Path, tmp_path: Path, made: list[FakeMachine], run: Run
+) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.touch()
+    code, _ = run(
+        *("--cpus", 4, "--memory", "1G", "--seed", 7, "--shuffle-vp-index", 3, "--time", "host"),
+        *("--like", "kvm", "--entry", "decompressor", "--limit", 2.5, "--append", "quiet"),
+        *("--initrd", initrd, "--console", tmp_path / "console", image),
+    )
+    assert code == 0
+    (machine,) = made
+    options = machine.options
+    assert (options.cpus, options.memory, options.seed) == (4, 1 << 30, 7)
+    assert (options.shuffle_vp_index, options.time, options.like) == (3, "host", "kvm")
+    assert machine.loaded == (image, initrd, "quiet", "decompressor")
+    assert machine.limit_ns == 2_500_000_000
+
+
+def test_the_defaults(image: Path, made: list[FakeMachine], run: Run) -> None:
+    code, _ = run(image)
+    assert code == 0
+    (machine,) = made
+    assert machine.options == RunOptions(image=image)
+    assert machine.loaded == (image, None, "", "vmlinux")
+    assert machine.limit_ns is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--cpus", "0"], "--cpus: 0 is not between 1 and 64"),
+        (["--cpus", "65"], "--cpus: 65 is not between 1 and 64"),
+        (["--cpus", "two"], "--cpus"),
+        (["--memory", "banana"], "--memory: 'banana' is not a size"),
+        (["--memory", "1000"], "too little"),
+        (["--like", "foo"], "--like: there is no 'foo': give hyperv, kvm, xen or openvmm"),
+        (["--time", "sometimes"], "virtual or host"),
+        (["--entry", "middle"], "vmlinux or decompressor"),
+        (["--trace", "t", "--trace-format", "xml"], "strace or jsonl"),
+        (["--trace-format", "jsonl"], "add --trace FILE"),
+        (["--seed", "-1"], "--seed: -1 is not between"),
+        (["--shuffle-vp-index", "99999999999999999999"], "--shuffle-vp-index"),
+        (["--limit", "-1"], "--limit: -1 is not a number of seconds greater than 0"),
+        (["--limit", "0"], "--limit"),
+        (["--limit", "nan"], "--limit"),
+        (["--limit", "inf"], "--limit"),
+        (["--limit", "soon"], "--limit"),
+        (["--initrd", "/no/such/file"], "cannot read the initrd /no/such/file: no such file"),
+        (["--initrd", "/"], "it is a directory"),
+        (["--trace", "/no/such/place"], "--trace: cannot write /no/such/place: no such file"),
+        (["--console", "/"], "--console: cannot write /: is a directory"),
+        (["--frobnicate"], "--frobnicate"),
+        (["extra"], "extra"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    image: Path, made: list[FakeMachine], run: Run, arguments: list[str], complaint: str
+) -> None:
+    code, shown = run(image, *arguments)
+    assert code == 2
+    assert complaint in shown
+    assert shown.startswith("hypercall: ")
+    assert shown.count("\n") == 1
+    assert all(machine.limit_ns is None and machine.time_ns == 0 for machine in made)
+
+
+def test_a_missing_image_is_one_line(run: Run) -> None:
+    code, shown = run("/no/such/image")
+    assert (code, shown) == (
+        2,
+        "hypercall: cannot read the image /no/such/image: no such file or directory\n",
+    )
+    code, shown = run()
+    assert code == 2
+    assert "IMAGE" in shown
+    assert shown.count("\n") == 1
+
+
+def test_an_output_is_never_written_over_an_input(
+    image: Path, made: list[FakeMachine], run: Run
+) -> None:
+    code, shown = run(image, "--trace", image)
+    assert code == 2
+    assert "is also the image" in shown
+    assert image.read_bytes() == b"\xf4"
+    code, shown = run(image, "--trace", image.parent / "x", "--console", image.parent / "x")
+    assert code == 2
+    assert "is also the console file" in shown
+
+
+def test_a_bad_image_leaves_an_old_trace_alone(
+    tmp_path: Path, made: list[FakeMachine], run: Run
+) -> None:
+    image, trace = tmp_path / "image", tmp_path / "trace"
+    image.touch()
+    trace.write_text("an older trace")
+    code, shown = run(image, "--trace", trace)
+    assert code == 2
+    assert "the file is empty" in shown
+    assert trace.read_text() == "an older trace"
+
+
+def test_every_option_is_in_the_help() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "hypercall.cli.app", "run", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for option in (
+        *("IMAGE", "--initrd", "--append", "--cpus", "--memory", "--seed", "--shuffle-vp-index"),
+        *("--time", "--like", "--trace", "--trace-format", "--limit", "--console", "--entry"),
+    ):
+        assert option in shown
