@@ -105,7 +105,7 @@ class Machine:
         memory_map = MemoryMap(self._engine, memory, DEVICE_PAGES, vtl_count)
         memory.listener = memory_map
         self.processors.attach(self.partition, memory_map)
-        self.dispatcher = Dispatcher(self.partition, DECLARATIONS, HANDLERS)
+        self.dispatcher = Dispatcher(self.partition, DECLARATIONS, HANDLERS, now=self._engine.time)
         self._exits = MachineExits(self.partition, self.processors, self.dispatcher, self.trace)
         self._engine.attach(self._exits)
         self.board = Board(
@@ -274,8 +274,10 @@ class Machine:
         if self.host_poll is not None:
             # Somebody listens: time passes as on a real machine.
             seconds = math.inf if wake is None else max(0, wake - now) / 1e9
-            if self.host_poll(seconds) or wake is None:
+            if self.host_poll(seconds):
                 return None
+            if wake is None:
+                return None if self._interrupted else StopReason.DEADLOCK
         elif wake is None:
             return StopReason.DEADLOCK
         elif self._engine.host_time:
