@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from hypercall.tlfs.initial_context import InitialVpContext
 
 
-@dataclass(frozen=True, slots=True)
-class TranslationFlush:
+class TranslationFlush(NamedTuple):
     """Virtual address translations that must be gone when the effect returns.
 
     Dropping more than asked is allowed (TLFS, HvCallFlushVirtualAddressSpace).

@@ -68,6 +68,9 @@ class LocalApic:
 
     def __init__(self, owner: "VirtualProcessorVtl", *, bootstrap: bool) -> None:
         self.owner = owner
+        self._vp = owner.vp
+        self._partition = owner.partition
+        self._accepting = False
         self.base: int = BASE_ADDRESS | BASE_ENABLE | (BASE_BOOTSTRAP if bootstrap else 0)
         self.timer: ApicTimer = ApicTimer(self)
         self.irr = 0
@@ -96,13 +99,14 @@ class LocalApic:
         self.icr = 0
         self.lvt = dict.fromkeys(_LVT_WRITABLE, MASKED)
         self.timer.reset()
+        self._enabled_changed()
         self._drop_lazy_end()
         self._update_logical_id()
 
     @property
     def id(self) -> int:
         """The APIC id, which the guest cannot change (TLFS, Local APIC)."""
-        return self.owner.vp.apic_id
+        return self._vp.apic_id
 
     @property
     def x2apic(self) -> bool:
@@ -117,7 +121,10 @@ class LocalApic:
     @property
     def software_enabled(self) -> bool:
         """Whether the APIC accepts fixed interrupts: enabled in its base and in its SVR."""
-        return bool(self.spurious & _SOFTWARE_ENABLE) and bool(self.base & BASE_ENABLE)
+        return self._accepting
+
+    def _enabled_changed(self) -> None:
+        self._accepting = bool(self.spurious & _SOFTWARE_ENABLE) and bool(self.base & BASE_ENABLE)
 
     def write_base(self, value: int) -> None:
         """Write IA32_APIC_BASE.
@@ -125,17 +132,18 @@ class LocalApic:
         Raises:
             GeneralProtection: reserved bits, or a change of mode that the architecture forbids.
         """
-        reserved = ~((1 << self.owner.partition.memory.address_bits) - 1) | 0xFF | 1 << 9
+        reserved = ~((1 << self._partition.memory.address_bits) - 1) | 0xFF | 1 << 9
         mode, old = value & (BASE_X2APIC | BASE_ENABLE), self.base & (BASE_X2APIC | BASE_ENABLE)
         both = BASE_X2APIC | BASE_ENABLE
         if value & reserved or mode == BASE_X2APIC:
             raise GeneralProtection
         if (old == both and mode == BASE_ENABLE) or (old == 0 and mode == both):
             raise GeneralProtection
-        if mode == both and not self.owner.partition.configuration.x2apic:
+        if mode == both and not self._partition.configuration.x2apic:
             raise GeneralProtection
         # Which processor is the bootstrap one is not the guest's to change.
         self.base = (value & ~BASE_BOOTSTRAP) | (self.base & BASE_BOOTSTRAP)
+        self._enabled_changed()
         if mode == 0 and old != 0:
             self.reset()
         elif mode != old:
@@ -169,23 +177,26 @@ class LocalApic:
             vector: 0x10 to 0xFF; a lower one is an error that the error status register shows.
             level: level-triggered; its end is told to the I/O APIC.
         """
-        if not self.software_enabled:
+        if not self._accepting:
             return
         if vector < 0x10:
             self._error(_ERROR_RECEIVE_ILLEGAL_VECTOR)
             return
+        # This is on the path of every inter-processor interrupt: no calls unless needed.
         bit = 1 << vector
+        irr = self.irr
         if level:
             self.tmr |= bit
-        elif not (self.isr | self.irr) & bit:
+        elif self.tmr & bit and not (self.isr | irr) & bit:
             self.tmr &= ~bit
-        if self.irr & bit:
+        if irr & bit:
             return
-        self.irr |= bit
+        self.irr = irr | bit
         if self._lazy_vector >= 0:
             self._settle_lazy_end(vector)
-        if vector >> 4 > self.processor_priority() >> 4:
-            self.owner.partition.effects.interrupt_changed(self.owner.vp)
+        priority = vector >> 4
+        if priority > self.tpr >> 4 and priority > (self.isr.bit_length() - 1) >> 4:
+            self._partition.effects.interrupt_changed(self._vp)
 
     def processor_priority(self) -> int:
         """Return the PPR: the higher of the task priority and the class in service."""
@@ -247,13 +258,13 @@ class LocalApic:
         if vector >= 0:
             self._end(vector)
         if self.irr and self.pending_vector() is not None:
-            self.owner.partition.effects.interrupt_changed(self.owner.vp)
+            self._partition.effects.interrupt_changed(self._vp)
 
     def write_task_priority(self, value: int) -> None:
         """Set the task priority, 8 bits; the processor calls this for CR8 with ``cr8 << 4``."""
         self.tpr = value & 0xFF
         if self.irr and self.pending_vector() is not None:
-            self.owner.partition.effects.interrupt_changed(self.owner.vp)
+            self._partition.effects.interrupt_changed(self._vp)
 
     def _end(self, vector: int) -> None:
         bit = 1 << vector
@@ -308,7 +319,7 @@ class LocalApic:
             value: 64 bits; the destination is in bits 63:56 in xAPIC mode, in 63:32 in x2APIC mode.
         """
         self.icr = value & ~(1 << 12)
-        partition = self.owner.partition
+        partition = self._partition
         mode = value >> 8 & 7
         vector = value & 0xFF
         shorthand = value >> 18 & 3
@@ -324,7 +335,7 @@ class LocalApic:
             targets = [
                 vp.vtls[vtl].apic
                 for vp in partition.virtual_processors
-                if vtl in vp.vtls and (shorthand == 2 or vp is not self.owner.vp)
+                if vtl in vp.vtls and (shorthand == 2 or vp is not self._vp)
             ]
         else:
             x2apic = self.x2apic
@@ -459,6 +470,7 @@ class LocalApic:
             self.write_task_priority(value)
         elif number == _SVR:
             self.spurious = value & 0x1FF
+            self._enabled_changed()
             if not value & _SOFTWARE_ENABLE:
                 # A software-disabled APIC masks its LVT entries (SDM, software disable).
                 for entry in self.lvt:
