@@ -171,7 +171,7 @@ class IntervalTimer:
         self._channels = tuple(_Channel(clock) for _ in range(3))
         self._channels[2].gate = False
         self._speaker = 0
-        # Firmware leaves channel 0 in mode 3, whose output starts high: no edge before a count ends.
+        # Firmware leaves channel 0 in mode 3, whose output starts high.
         self._line = True
         self._deadline = 0
         self._handle: TimerHandle | None = None
