@@ -8,11 +8,12 @@ from hypercall.calls.target_vtl import input_vtl_status
 from hypercall.partition.registers import RegisterAccessError
 from hypercall.partition.virtual_processor import VirtualProcessor, VirtualProcessorVtl
 from hypercall.tlfs.calls import Call
+from hypercall.tlfs.readings import ReservedFields
 from hypercall.tlfs.registers import REGISTER_VALUE_SIZE
 from hypercall.tlfs.status import HvStatus
 
-_ASSOCIATION_SIZE = 32
-_VALUE_OFFSET = 16
+_ASSOCIATION = struct.Struct("<IIQ16s")
+"""HV_REGISTER_ASSOC: name, 12 reserved bytes, value."""
 
 
 @serves(Call.GET_VP_REGISTERS)
@@ -45,14 +46,13 @@ def set_vp_registers(
     if isinstance(target, HvStatus):
         return target
     registers = vp.partition.registers
+    refuse_reserved = vp.partition.readings.reserved_fields is ReservedFields.REFUSE
     completed = 0
-    for start in range(0, len(elements), _ASSOCIATION_SIZE):
-        name = int.from_bytes(elements[start : start + 4], "little")
-        value = int.from_bytes(
-            elements[start + _VALUE_OFFSET : start + _ASSOCIATION_SIZE], "little"
-        )
+    for name, *reserved, value in _ASSOCIATION.iter_unpack(elements):
+        if refuse_reserved and any(reserved):
+            return RepReply(completed, HvStatus.INVALID_PARAMETER)
         try:
-            registers.write(target, name, value)
+            registers.write(target, name, int.from_bytes(value, "little"))
         except RegisterAccessError as error:
             return RepReply(completed, error.status)
         completed += 1
