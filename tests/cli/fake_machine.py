@@ -109,7 +109,7 @@ class FakeMachine:
                 self.poll(math.inf)
                 time.sleep(0.001)
         elif step == "echo":
-            self.console.write(b"ready\n")
+            self.console.write(b"ready\r\n")
             done = 0
             while not self.stopped and b"q" not in self.console.received[:done]:
                 self.poll(0.05)

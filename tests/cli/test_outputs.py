@@ -54,7 +54,7 @@ def test_text_that_utf_8_cannot_hold_does_not_stop_a_run(tmp_path: Path) -> None
 
 def test_a_stream_that_takes_little_at_a_time_gets_everything() -> None:
     stream = Slow()
-    output = Output(stream, "slow", never, owned=False, prompt=True)  # type: ignore[arg-type]
+    output = Output(stream, "slow", never, owned=False, terminal=True)  # type: ignore[arg-type]
     output.write(b"0123456789")
     assert stream.taken == b"0123456789"
 
@@ -62,7 +62,7 @@ def test_a_stream_that_takes_little_at_a_time_gets_everything() -> None:
 def test_a_failure_is_told_once_and_the_rest_is_dropped() -> None:
     failures: list[str] = []
     with open("/dev/full", "wb", buffering=0) as full:
-        output = Output(full, "full", lambda: failures.append("told"), owned=True, prompt=True)
+        output = Output(full, "full", lambda: failures.append("told"), owned=True, terminal=True)
         output.write(b"a")
         output.write(b"b")
         output.close()
@@ -76,7 +76,7 @@ def test_a_reader_that_went_away_is_a_failure_like_any_other() -> None:
     os.close(reader)
     failures: list[str] = []
     with os.fdopen(writer, "wb", buffering=0) as stream:
-        output = Output(stream, "pipe", lambda: failures.append("told"), owned=True, prompt=False)
+        output = Output(stream, "pipe", lambda: failures.append("told"), owned=True, terminal=False)
         output.write(b"a")
         assert not failures
         output.close()

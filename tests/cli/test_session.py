@@ -220,6 +220,7 @@ def test_on_a_terminal_keys_go_to_the_guest_until_it_ends(image: Path) -> None:
     terminal.type(b"a\x03\x01hq")
     assert terminal.end() == 0
     assert b"a\x03" in terminal.shown
+    assert b"ready\r\n" in terminal.shown
     assert b"Ctrl-A x  stop the guest" in terminal.shown
 
 

@@ -60,6 +60,7 @@ def test_a_call_is_an_object_with_everything_in_it() -> None:
         "rip": "0xffffffff82000000",
         "call_site": "0x2000",
         "symbol": "send+0x4",
+        "duration_ns": 100,
         "call": "HvCallSendSyntheticClusterIpi",
         "code": 11,
         "control": "0x1000b",
@@ -71,7 +72,6 @@ def test_a_call_is_an_object_with_everything_in_it() -> None:
         "reps_completed": 0,
         "continued": False,
         "fault": None,
-        "duration_ns": 100,
         "input": "fb000000000000000d00000000000000",
         "output": "",
     }

@@ -21,6 +21,7 @@ class Output:
 
     Attributes:
         name: what to call it in messages.
+        is_terminal: whether somebody is looking.
         failure: the first error, or None.
     """
 
@@ -31,7 +32,7 @@ class Output:
         on_failure: Callable[[], None],
         *,
         owned: bool,
-        prompt: bool,
+        terminal: bool,
     ) -> None:
         """Write to a stream.
 
@@ -40,14 +41,14 @@ class Output:
             name: what to call it in messages.
             on_failure: called once, when the first write fails.
             owned: whether closing this closes the stream.
-            prompt: whether to pass every write on at once, because somebody is looking.
+            terminal: whether somebody is looking: then every write is passed on at once.
         """
         self.name = name
         self.failure: OSError | None = None
         self._stream = stream
         self._on_failure = on_failure
         self._owned = owned
-        self._prompt = prompt
+        self.is_terminal = terminal
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -55,7 +56,7 @@ class Output:
         """Write bytes, now or a little later."""
         self._parts.append(data)
         self._size += len(data)
-        if self._prompt or self._size >= _BUFFER:
+        if self.is_terminal or self._size >= _BUFFER:
             self.flush()
 
     def write_text(self, text: str) -> None:
@@ -115,10 +116,10 @@ def open_output(target: str, standard: str, option: str, on_failure: Callable[[]
             f"the standard {standard}",
             on_failure,
             owned=False,
-            prompt=text.isatty(),
+            terminal=text.isatty(),
         )
     try:
         stream = Path(target).open("wb", buffering=0)  # noqa: SIM115 - Output closes it
     except (OSError, ValueError) as error:
         raise InputError(f"{option}: cannot write {target}: {reason_of(error)}") from None
-    return Output(stream, target, on_failure, owned=True, prompt=stream.isatty())
+    return Output(stream, target, on_failure, owned=True, terminal=stream.isatty())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hypercall.cli import guest
@@ -89,6 +90,15 @@ def default_append(image: Path) -> str:
     return "console=ttyS0" if linux else ""
 
 
+def _for_terminal(output: Output) -> Callable[[bytes], None]:
+    """Return a way to write a serial console to a terminal that ends lines by itself."""
+
+    def write(data: bytes) -> None:
+        output.write(data.replace(b"\r\n", b"\n"))
+
+    return write
+
+
 def _check_files(options: RunOptions) -> None:
     files = [("image", options.image)]
     if options.initrd is not None:
@@ -122,7 +132,9 @@ class _Session:
             # Registered first, so done last: whatever happens, what was traced is written.
             stack.callback(self._close_outputs)
             console = self._open(options.console, "output", "--console")
-            machine.console.output.append(console.write)
+            machine.console.output.append(
+                _for_terminal(console) if console.is_terminal else console.write
+            )
             self._statistics.attach(machine.trace)
             if options.trace is not None:
                 self._attach_trace(options.trace)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hypercall.abi.decoder import decode_call
+from hypercall.abi.record import CallRecord
+from hypercall.tlfs.status import status_text
 from hypercall.trace.events import (
     ConsoleEvent,
     Event,
@@ -23,6 +25,7 @@ from hypercall.trace.events import (
     VtlEvent,
 )
 from hypercall.trace.hub import EventKind, TraceHub
+from hypercall.trace.remembered import RememberedTexts
 from hypercall.trace.strace import DEFAULT_KINDS, msr_name
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
@@ -40,6 +43,7 @@ class JsonLinesWriter:
         """
         self._write = write
         self._symbol = symbol
+        self._calls = RememberedTexts(_describe_call)
 
     def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
         """Write every event of the given kinds, by default those that strace text shows too.
@@ -50,69 +54,70 @@ class JsonLinesWriter:
         return hub.subscribe(self.write, *(kinds or DEFAULT_KINDS))
 
     def write(self, event: Event) -> None:
-        """Write one event as a line."""
-        self._write(_encode(self.describe(event)) + "\n")
-
-    def describe(self, event: Event) -> dict[str, Any]:
-        """Return an event as what JSON can hold, its keys always in the same order."""
+        """Write one event as a line; its keys are always in the same order."""
         position = event.position
-        return {
+        start = {
             "event": _NAMES[type(event)],
             "time_ns": position.time_ns,
             "vp": position.vp_index,
             "vtl": position.vtl,
             "rip": f"{position.rip:#x}",
-            **self._details(event),
         }
+        if isinstance(event, HypercallEvent):
+            site, record = position.call_site, event.record
+            start["call_site"] = None if site is None else f"{site:#x}"
+            start["symbol"] = None if site is None else self._symbol(site)
+            start["duration_ns"] = record.left_at - record.entered_at
+            self._write(f"{_encode(start)[:-1]},{self._calls.text(record)[1:]}\n")
+        else:
+            self._write(_encode(start | _details(event)) + "\n")
 
-    def _details(self, event: Event) -> dict[str, Any]:
-        match event:
-            case HypercallEvent():
-                return self._call(event)
-            case MsrEvent(index=index, value=value, write=write, fault=fault):
-                return {
-                    "index": f"{index:#x}",
-                    "name": msr_name(index),
-                    "access": "write" if write else "read",
-                    "value": f"{value:#x}",
-                    "fault": fault,
-                }
-            case ConsoleEvent(data=data, console=console):
-                return {"console": console, "text": data.decode("utf-8", "replace")}
-            case InterruptEvent(vector=vector, kind=kind):
-                return {"vector": vector, "kind": kind}
-            case HaltEvent(halted=halted):
-                return {"halted": halted}
-            case VtlEvent(entered=entered, reason=reason):
-                return {"entered": entered, "reason": reason}
-            case MachineEvent(kind=kind, text=text):
-                return {"kind": kind, "text": text}
-            case _:
-                raise TypeError(f"no such event: {event!r}")
 
-    def _call(self, event: HypercallEvent) -> dict[str, Any]:
-        record, site = event.record, event.position.call_site
-        decoded = decode_call(record)
-        result = record.result
-        finished = result is not None and not record.continued
-        return {
-            "call_site": None if site is None else f"{site:#x}",
-            "symbol": None if site is None else self._symbol(site),
+def _details(event: Event) -> dict[str, Any]:
+    match event:
+        case MsrEvent(index=index, value=value, write=write, fault=fault):
+            return {
+                "index": f"{index:#x}",
+                "name": msr_name(index),
+                "access": "write" if write else "read",
+                "value": f"{value:#x}",
+                "fault": fault,
+            }
+        case ConsoleEvent(data=data, console=console):
+            return {"console": console, "text": data.decode("utf-8", "replace")}
+        case InterruptEvent(vector=vector, kind=kind):
+            return {"vector": vector, "kind": kind}
+        case HaltEvent(halted=halted):
+            return {"halted": halted}
+        case VtlEvent(entered=entered, reason=reason):
+            return {"entered": entered, "reason": reason}
+        case MachineEvent(kind=kind, text=text):
+            return {"kind": kind, "text": text}
+        case _:
+            raise TypeError(f"no such event: {event!r}")
+
+
+def _describe_call(record: CallRecord) -> str:
+    """Return a JSON object of what a call asked and was answered."""
+    decoded = decode_call(record)
+    result = record.result if not record.continued else None
+    return _encode(
+        {
             "call": decoded.name,
-            "code": record.control & 0xFFFF,
+            "code": decoded.code,
             "control": f"{record.control:#x}",
             "fast": record.fast,
             "arguments": {argument.name: argument.text for argument in decoded.arguments},
             "outputs": {value.name: value.text for value in decoded.outputs},
-            "status": decoded.status_text if finished else None,
-            "result": f"{result:#x}" if finished else None,
-            "reps_completed": (result or 0) >> 32 & 0xFFF if finished else 0,
+            "status": None if result is None else status_text(result & 0xFFFF),
+            "result": None if result is None else f"{result:#x}",
+            "reps_completed": 0 if result is None else decoded.reps_completed,
             "continued": record.continued,
             "fault": record.fault,
-            "duration_ns": record.left_at - record.entered_at,
             "input": record.input.hex(),
             "output": record.output.hex(),
         }
+    )
 
 
 _NAMES: dict[type, str] = {

@@ -26,15 +26,10 @@ from hypercall.trace.events import (
     VtlEvent,
 )
 from hypercall.trace.hub import EventKind, TraceHub
+from hypercall.trace.remembered import RememberedTexts
 
 DEFAULT_KINDS: tuple[EventKind, ...] = (HypercallEvent, VtlEvent, MachineEvent)
 """What a trace shows unless told otherwise: the calls, and what explains them."""
-
-# Guests repeat themselves: the same interrupt to the same processors, the same flush. The text of
-# a call depends on nothing but its bytes, so it is made once.
-_REMEMBERED = 4096
-
-_CallKey = tuple[int, int, int, bytes, bytes, int | None, str | None, bool]
 
 
 class StraceWriter:
@@ -49,7 +44,7 @@ class StraceWriter:
         """
         self._write = write
         self._symbol = symbol
-        self._calls: dict[_CallKey, str] = {}
+        self._calls = RememberedTexts(describe_call)
 
     def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
         """Write every event of the given kinds, by default :data:`DEFAULT_KINDS`.
@@ -64,22 +59,10 @@ class StraceWriter:
         position = event.position
         if isinstance(event, HypercallEvent):
             record = event.record
-            key = (
-                record.control,
-                record.input_register,
-                record.output_register,
-                record.input,
-                record.output,
-                record.result,
-                record.fault,
-                record.continued,
+            text = (
+                f"{self._calls.text(record)}"
+                f"  <{_duration(record.left_at - record.entered_at)}>{self._site(position)}"
             )
-            text = self._calls.get(key)
-            if text is None:
-                if len(self._calls) >= _REMEMBERED:
-                    self._calls.clear()
-                text = self._calls[key] = describe_call(record)
-            text += f"  <{_duration(record.left_at - record.entered_at)}>{self._site(position)}"
         else:
             text = _describe(event)
         self._write(f"{_prefix(position)} {text}\n")

@@ -1,0 +1,43 @@
+import dataclasses
+
+import pytest
+
+from hypercall.abi.record import CallRecord
+from hypercall.trace.remembered import RememberedTexts
+
+RECORD = CallRecord(1, 0, None, 0xBEEF, False, 1, 2, b"in", b"out", 0, None, 10, 20, False)
+
+
+def test_equal_calls_are_described_once_wherever_and_whenever_they_are_made() -> None:
+    made: list[CallRecord] = []
+    texts = RememberedTexts(lambda record: made.append(record) or "text")  # type: ignore[func-returns-value]
+    elsewhere = dataclasses.replace(RECORD, vp_index=3, vtl=1, entered_at=99, left_at=100)
+    assert texts.text(RECORD) == texts.text(elsewhere) == "text"
+    assert made == [RECORD]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("control", 1),
+        ("input_register", 9),
+        ("output_register", 9),
+        ("input", b"IN"),
+        ("output", b"OUT"),
+        ("result", None),
+        ("fault", "#UD"),
+        ("continued", True),
+    ],
+)
+def test_every_difference_that_shows_makes_another_text(name: str, value: object) -> None:
+    texts = RememberedTexts(repr)
+    other = dataclasses.replace(RECORD, **{name: value})  # type: ignore[arg-type]
+    assert texts.text(RECORD) == repr(RECORD)
+    assert texts.text(other) == repr(other)
+
+
+def test_memory_is_bounded() -> None:
+    texts = RememberedTexts(lambda record: str(record.control))
+    for control in range(10_000):
+        assert texts.text(dataclasses.replace(RECORD, control=control)) == str(control)
+    assert len(texts._texts) <= 4096
