@@ -92,3 +92,10 @@ def test_a_segment_must_fit(images: Any, make_memory: Any, address: int, message
     reader = ImageReader(images.elf([(address, address, b"x", 1)], entry=address), "image")
     with pytest.raises(InputError, match=message):
         load_segments(reader, parse_elf(reader).segments, make_memory(4 << 20))
+
+
+def test_segments_that_overlap_are_refused(images: Any, make_memory: Any) -> None:
+    segments = [(BASE + 8, BASE, b"1", 8), (BASE, BASE, b"2", 9)]
+    reader = ImageReader(images.elf(segments, entry=BASE), "image")
+    with pytest.raises(InputError, match="overlap at 0x200008"):
+        load_segments(reader, parse_elf(reader).segments, make_memory(4 << 20))

@@ -173,8 +173,13 @@ def load_segments(
     """Copy the segments to their physical addresses, moved by ``offset``, and clear their rest.
 
     Raises:
-        InputError: a segment does not fit into memory.
+        InputError: a segment does not fit into memory, or two overlap.
     """
+    end = 0
+    for segment in sorted(segments, key=lambda segment: segment.physical):
+        if segment.physical < end:
+            raise reader.fail(f"two ELF segments overlap at {segment.physical:#x}; link it again")
+        end = segment.physical + segment.memory_size
     for index, segment in enumerate(segments):
         require_ram(
             reader, memory, segment.physical + offset, segment.memory_size, f"ELF segment {index}"
