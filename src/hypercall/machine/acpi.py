@@ -164,7 +164,8 @@ def _fadt(facs_address: int, dsdt_address: int) -> bytes:
     flags = _WBINVD | _C1_STATE | _NO_SLEEP_BUTTON | _RTC_NOT_FIXED
     body += struct.pack("<I", flags | _TIMER_32_BIT | _RESET_REGISTER)
     body += _io_register(RESET_PORT, 1) + struct.pack("<BHB", RESET_VALUE, 0, 1)
-    body += struct.pack("<QQ", facs_address, dsdt_address)
+    # The FACS has one address only, or it would count as two.
+    body += struct.pack("<QQ", 0, dsdt_address)
     body += _io_register(PM1_EVENT_BLOCK, 4) + _io_register(0, 0)
     body += _io_register(PM1_CONTROL_BLOCK, 2) + _io_register(0, 0)
     body += _io_register(0, 0) + _io_register(TIMER_BLOCK, 4)
