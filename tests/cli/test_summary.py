@@ -38,7 +38,6 @@ def test_calls_exits_and_times_are_shown() -> None:
         "HvCallPostMessage",
         "SUCCESS",
         "3",
-        "",
         "1.000",
         "1.000",
         "1.50",
@@ -89,3 +88,32 @@ def test_speed_is_labelled_as_what_it_is() -> None:
     assert "(80 MB/s, about 20 MIPS at 4 bytes an instruction)" in line
     instant = dataclasses.replace(fake_result(), host_seconds=0.0)
     assert "MIPS" not in time_line(instant)
+
+
+class NarrowTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_narrow_terminal_shows_whole_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    statistics = Statistics()
+    count(statistics, 0x2000, 2)
+    stream = NarrowTerminal()
+    write_summary(stream, fake_result(), statistics, {0x2000: "send+0x4"}.get)
+    row = next(line for line in stream.getvalue().splitlines() if "HvCallPostMessage" in line)
+    assert row.split()[1::2] == ["HvCallPostMessage", "SUCCESS", "2", "send+0x4"]
+    assert "first s" not in stream.getvalue()
+
+
+def test_reps_are_shown_if_there_were_any() -> None:
+    statistics = Statistics()
+    count(statistics, None)
+    assert "reps" not in summary(fake_result(), statistics)
+    flush = CallRecord(0, 0, DECLARATIONS.by_code[3], 3, False, 0, 0, result=7 << 32)
+    statistics.count(HypercallEvent(Position(0, 0, 0, 0), flush))
+    shown = summary(fake_result(), statistics)
+    row = next(line for line in shown.splitlines() if "HvCallFlushVirtualAddressList" in line)
+    assert "reps" in shown
+    assert "│     7 │" in row or " 7 " in row

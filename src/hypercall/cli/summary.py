@@ -16,6 +16,8 @@ from hypercall.trace.statistics import CallCount, Statistics
 # four bytes an instruction.
 _BYTES_PER_INSTRUCTION = 4
 _WIDTH_WITHOUT_TERMINAL = 120
+# Below this a table with all columns would cut the names of the calls.
+_WIDE = 110
 
 _REASONS = {
     StopReason.POWER_OFF: "the guest powered off",
@@ -50,7 +52,7 @@ def write_summary(
     console.print()
     calls = statistics.by_call()
     if calls:
-        console.print(_call_table(calls, statistics.total, symbol))
+        console.print(_call_table(calls, statistics.total, symbol, console.width >= _WIDE))
     else:
         console.print("The guest made no hypercalls.")
     if result.exits:
@@ -82,24 +84,33 @@ def time_line(result: RunResult) -> str:
     return text
 
 
-def _call_table(calls: list[CallCount], total: int, symbol: Callable[[int], str | None]) -> Table:
+def _call_table(
+    calls: list[CallCount], total: int, symbol: Callable[[int], str | None], wide: bool
+) -> Table:
+    cells: dict[str, Callable[[CallCount], str]] = {
+        "call": lambda counted: escape(counted.name),
+        "status": lambda counted: escape(counted.outcome),
+        "count": lambda counted: f"{counted.count:,}",
+    }
+    if wide and any(counted.reps for counted in calls):
+        cells["reps"] = lambda counted: f"{counted.reps:,}" if counted.reps else ""
+    if wide:
+        cells["first s"] = lambda counted: f"{counted.first_ns / 1e9:.3f}"
+        cells["last s"] = lambda counted: f"{counted.last_ns / 1e9:.3f}"
+    if wide and any(counted.total_ns for counted in calls):
+        # Most calls take no virtual time at all.
+        cells["mean µs"] = lambda counted: f"{counted.mean_ns / 1e3:.2f}"
+    cells["mostly from"] = lambda counted: escape(_most_frequent_site(counted, symbol))
     table = Table(title=f"{total:,} hypercalls", title_justify="left")
-    table.add_column("call", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for heading in ("count", "reps", "first s", "last s", "mean µs"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("mostly from", overflow="fold")
-    for counted in calls:
-        table.add_row(
-            escape(counted.name),
-            escape(counted.outcome),
-            f"{counted.count:,}",
-            f"{counted.reps:,}" if counted.reps else "",
-            f"{counted.first_ns / 1e9:.3f}",
-            f"{counted.last_ns / 1e9:.3f}",
-            f"{counted.mean_ns / 1e3:.2f}",
-            escape(_most_frequent_site(counted, symbol)),
+    for heading in cells:
+        table.add_column(
+            heading,
+            justify="left" if heading in ("call", "status", "mostly from") else "right",
+            no_wrap=heading != "mostly from",
+            overflow="fold",
         )
+    for counted in calls:
+        table.add_row(*(cell(counted) for cell in cells.values()))
     return table
 
 
