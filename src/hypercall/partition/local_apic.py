@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from hypercall.partition.apic_timer import ApicTimer
 from hypercall.partition.faults import GeneralProtection
+from hypercall.partition.interrupt_requests import InterruptRequests
 from hypercall.partition.interrupt_routing import DeliveryMode, deliver, destinations
 
 if TYPE_CHECKING:
@@ -52,31 +53,24 @@ _X2APIC_WRITABLE = frozenset(
 )
 
 
-class LocalApic:
+class LocalApic(InterruptRequests):
     """A local APIC (Intel SDM, volume 3, APIC; TLFS, Local APIC).
 
-    `irr`, `isr` and `tmr` are numbers of 256 bits, bit v for vector v.
-
     Attributes:
-        owner: the VTL of the virtual processor that it belongs to.
         base: the IA32_APIC_BASE MSR.
-        irr: the vectors requested and not yet accepted.
-        isr: the vectors in service.
-        tmr: of the requested and in-service vectors, those that are level-triggered.
-        tpr: the task priority, 8 bits; CR8 is its upper half.
+        timer: its timer.
+        spurious: the spurious-interrupt vector register, whose bit 8 is the software enable.
+        logical_destination: the logical destination register.
+        destination_format: the destination format register.
+        error_status: the error status register.
+        icr: the interrupt command register as one value of 64 bits.
+        lvt: the local vector table by register number.
     """
 
     def __init__(self, owner: "VirtualProcessorVtl", *, bootstrap: bool) -> None:
-        self.owner = owner
-        self._vp = owner.vp
-        self._partition = owner.partition
-        self._accepting = False
+        super().__init__(owner)
         self.base: int = BASE_ADDRESS | BASE_ENABLE | (BASE_BOOTSTRAP if bootstrap else 0)
         self.timer: ApicTimer = ApicTimer(self)
-        self.irr = 0
-        self.isr = 0
-        self.tmr = 0
-        self.tpr = 0
         self.spurious = 0xFF
         self.logical_destination = 0
         self.destination_format = 0xFFFFFFFF
@@ -84,15 +78,13 @@ class LocalApic:
         self.icr = 0
         self.lvt = dict.fromkeys(_LVT_WRITABLE, MASKED)
         self._errors = 0
-        self._lazy_vector = -1
         self.reset()
 
     # --- state -------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Go to the state after INIT; IA32_APIC_BASE and the APIC id stay."""
-        self.irr = self.isr = self.tmr = 0
-        self.tpr = 0
+        self.clear()
         self.spurious = 0xFF
         self.destination_format = 0xFFFFFFFF
         self.error_status = self._errors = 0
@@ -100,7 +92,6 @@ class LocalApic:
         self.lvt = dict.fromkeys(_LVT_WRITABLE, MASKED)
         self.timer.reset()
         self._enabled_changed()
-        self._drop_lazy_end()
         self._update_logical_id()
 
     @property
@@ -121,10 +112,10 @@ class LocalApic:
     @property
     def software_enabled(self) -> bool:
         """Whether the APIC accepts fixed interrupts: enabled in its base and in its SVR."""
-        return self._accepting
+        return self.accepting
 
     def _enabled_changed(self) -> None:
-        self._accepting = bool(self.spurious & _SOFTWARE_ENABLE) and bool(self.base & BASE_ENABLE)
+        self.accepting = bool(self.spurious & _SOFTWARE_ENABLE) and bool(self.base & BASE_ENABLE)
 
     def write_base(self, value: int) -> None:
         """Write IA32_APIC_BASE.
@@ -166,144 +157,11 @@ class LocalApic:
         cluster = destination >> 4
         return cluster in (0xF, own >> 4) and bool(destination & own & 0xF)
 
-    # --- requests and delivery ---------------------------------------------------------------
-
-    def request(self, vector: int, level: bool = False) -> None:
-        """Accept an interrupt: set its IRR bit.
-
-        One that is pending already merges with it; a software-disabled APIC drops it.
-
-        Args:
-            vector: 0x10 to 0xFF; a lower one is an error that the error status register shows.
-            level: level-triggered; its end is told to the I/O APIC.
-        """
-        if not self._accepting:
-            return
-        if vector < 0x10:
-            self._error(_ERROR_RECEIVE_ILLEGAL_VECTOR)
-            return
-        # This is on the path of every inter-processor interrupt: no calls unless needed.
-        bit = 1 << vector
-        irr = self.irr
-        if level:
-            self.tmr |= bit
-        elif self.tmr & bit and not (self.isr | irr) & bit:
-            self.tmr &= ~bit
-        if irr & bit:
-            return
-        self.irr = irr | bit
-        if self._lazy_vector >= 0:
-            self._settle_lazy_end(vector)
-        priority = vector >> 4
-        if priority > self.tpr >> 4 and priority > (self.isr.bit_length() - 1) >> 4:
-            self._partition.effects.interrupt_changed(self._vp)
-
-    def processor_priority(self) -> int:
-        """Return the PPR: the higher of the task priority and the class in service."""
-        in_service = self.isr.bit_length() - 1
-        if in_service < 0:
-            return self.tpr
-        service_class = in_service & 0xF0
-        return self.tpr if self.tpr & 0xF0 >= service_class else service_class
-
-    def pending_vector(self) -> int | None:
-        """Return the vector that the processor would take now if its IF allows, or None."""
-        if not self.irr or not self.base & BASE_ENABLE:
-            return None
-        if self._lazy_vector >= 0:
-            self._settle_lazy_end(-1)
-        vector = self.irr.bit_length() - 1
-        if vector >> 4 > self.processor_priority() >> 4:
-            return vector
-        return None
-
-    def acknowledge(self) -> int:
-        """Take the pending interrupt: move it from IRR to ISR.
-
-        Returns:
-            Its vector.
-
-        Raises:
-            ValueError: none is pending.
-        """
-        vector = self.pending_vector()
-        if vector is None:
-            raise ValueError("no interrupt is pending")
-        bit = 1 << vector
-        self.irr &= ~bit
-        synic = self.owner.synic
-        if synic.auto_eoi_vectors & bit:
-            # An implicit end of interrupt at delivery (TLFS, SINTx AutoEOI).
-            synic.end_of_interrupt(vector)
-            return vector
-        nested = self.isr != 0
-        self.isr |= bit
-        assist = self.owner.assist_page.view
-        if assist is not None:
-            if nested:
-                self._drop_lazy_end()
-            elif not self.irr and not self.tmr & bit:
-                # The guest need not write EOI (TLFS, EOI Assist): whether it has ended the
-                # interrupt is read from the page when it next matters.
-                assist[0] |= 1
-                self._lazy_vector = vector
-        return vector
-
-    def eoi(self) -> None:
-        """End the highest interrupt in service, as a write to the EOI register does."""
-        if self._lazy_vector >= 0:
-            self._settle_lazy_end(-1)
-            self._drop_lazy_end()
-        vector = self.isr.bit_length() - 1
-        if vector >= 0:
-            self._end(vector)
-        if self.irr and self.pending_vector() is not None:
-            self._partition.effects.interrupt_changed(self._vp)
-
-    def write_task_priority(self, value: int) -> None:
-        """Set the task priority, 8 bits; the processor calls this for CR8 with ``cr8 << 4``."""
-        self.tpr = value & 0xFF
-        if self.irr and self.pending_vector() is not None:
-            self._partition.effects.interrupt_changed(self._vp)
-
-    def _end(self, vector: int) -> None:
-        bit = 1 << vector
-        self.isr &= ~bit
-        owner = self.owner
-        if self.tmr & bit:
-            io_apic = owner.partition.io_apic
-            if io_apic is not None:
-                io_apic.end_of_interrupt(vector)
-        if owner.synic.sint_vectors & bit:
-            owner.synic.end_of_interrupt(vector)
-
-    def _settle_lazy_end(self, requested: int) -> None:
-        """Find out whether the guest ended the interrupt that needed no EOI.
-
-        Args:
-            requested: a vector just requested, or -1; while the interrupt is in service still and
-                would hold that vector back, the guest has to write EOI after all.
-        """
-        view = self.owner.assist_page.view
-        vector = self._lazy_vector
-        if view is None:
-            self._lazy_vector = -1
-        elif not view[0] & 1:
-            self._lazy_vector = -1
-            if self.isr >> vector & 1:
-                self._end(vector)
-        elif requested >= 0 and requested >> 4 <= vector >> 4:
-            self._drop_lazy_end()
-
-    def _drop_lazy_end(self) -> None:
-        """Make the guest write EOI for the interrupt in service."""
-        if self._lazy_vector >= 0:
-            self._lazy_vector = -1
-            view = self.owner.assist_page.view
-            if view is not None:
-                view[0] &= 0xFE
-
     # --- errors and inter-processor interrupts -------------------------------------------------
+
+    def received_illegal_vector(self) -> None:
+        """Note a request for a vector below 16 in the error status register."""
+        self._error(_ERROR_RECEIVE_ILLEGAL_VECTOR)
 
     def _error(self, bit: int) -> None:
         self._errors |= bit
@@ -431,8 +289,7 @@ class LocalApic:
         if number == _VERSION:
             return VERSION
         if number == _PPR:
-            if self._lazy_vector >= 0:
-                self._settle_lazy_end(-1)
+            self.settle_lazy_end()
             return self.processor_priority()
         if number == _LDR:
             return self.logical_destination
@@ -441,8 +298,7 @@ class LocalApic:
         if number == _SVR:
             return self.spurious
         if _ISR <= number < _IRR + 8:
-            if self._lazy_vector >= 0:
-                self._settle_lazy_end(-1)
+            self.settle_lazy_end()
             bits = (self.isr, self.tmr, self.irr)[(number - _ISR) >> 3]
             return bits >> (number & 7) * 32 & 0xFFFFFFFF
         if number == _ESR:

@@ -10,7 +10,7 @@ from hypercall.partition.hypercall_page import HypercallPage
 from hypercall.partition.memory import GuestMemory, Permission
 from hypercall.partition.msrs import MsrFile
 from hypercall.partition.overlay_register import OverlayRegister
-from hypercall.partition.ports import PortTable
+from hypercall.partition.port_table import PortTable
 from hypercall.partition.registers import RegisterFile
 from hypercall.partition.timers import TimerQueue
 from hypercall.partition.virtual_processor import VirtualProcessor
