@@ -113,6 +113,7 @@ def test_the_table_that_covers_the_running_address_is_chosen() -> None:
     table = find_kallsyms(image, running_at=BASE + 0x200_0040)
     assert isinstance(table, SymbolTable)
     assert table.lookup(BASE + 0x200_0041) == "function_1+0x1"
+    assert find_kallsyms(image, running_at=BASE + 0x1000_0000) is None
     assert find_kallsyms(image, running_at=0x1000) is None
 
 

@@ -113,6 +113,9 @@ def find_kallsyms(image: memoryview, running_at: int | None = None) -> SymbolTab
         the base is read from memory), or None if there is no complete table. Symbols that are
         offsets into the per-processor areas are left out: they are not addresses.
     """
+    if running_at is not None and running_at < _KERNEL_HALF:
+        # Not the address of a kernel: a small guest, which may have much memory to search.
+        return None
     position = 0
     while match := _DIGIT_TOKENS.search(image, position):
         position = match.start() + 1
