@@ -408,6 +408,7 @@ class TestReadings:
             pytest.param("xen", 0x1001, 0x9000, 0, PARAMETER, id="B021-xen"),
             pytest.param("xen", 0x300001002, P, OUT, 0, id="A006-xen"),
             pytest.param("xen", 0x1003, P, 0, 0, id="A008-xen"),
+            pytest.param("xen", 0x1000000001003, P, 0, 0, id="rep-start-beyond-count-xen"),
             pytest.param("xen", 0x1100A, P, 0, PARAMETER, id="fast-unsupported-xen"),
         ],
     )

@@ -14,7 +14,6 @@ from struct import Struct
 
 from hypercall.abi.caller import CallerRegisters, CallingProcessor, CallPartition
 from hypercall.abi.outcome import (
-    COMPLETED,
     FAST_VTL_RETURN,
     SUSPEND,
     UNDEFINED_OPCODE,
@@ -26,7 +25,8 @@ from hypercall.abi.outcome import (
 from hypercall.abi.parameters import Parameters, Refused
 from hypercall.abi.plan import Plan, Run, make_plan
 from hypercall.abi.record import CallRecord
-from hypercall.abi.reply import RETRY, Answer, Handler, Reply, RepReply
+from hypercall.abi.reply import RETRY, Handler, Reply, RepReply
+from hypercall.abi.two_registers import PLAIN_OUTCOMES, in_two_registers, simple_outcome
 from hypercall.tlfs.calls import Call, CallTable
 from hypercall.tlfs.control import REP_COUNT_SHIFT, REP_START_FIELD, REP_START_SHIFT
 from hypercall.tlfs.status import HvStatus
@@ -44,10 +44,6 @@ _FAULTS = {
     OutcomeKind.VTL_CALL: "VTL call",
     OutcomeKind.VTL_RETURN: "VTL return",
 }
-
-_PLAIN_ANSWERS: tuple[tuple[Answer, Outcome], ...] = ((RETRY, SUSPEND), *COMPLETED.items())
-_PLAIN_OUTCOMES = dict(_PLAIN_ANSWERS)
-"""What a handler returns in most cases, and the outcome that it means."""
 
 
 def _no_time() -> int:
@@ -147,7 +143,7 @@ class Dispatcher:
             and not (plan.is_rep or plan.output_size)
             and plan.call.variable_header is None
         ):
-            return _in_two_registers(plan)
+            return in_two_registers(plan)
         return partial(self._execute, None, plan)
 
     def _observe(
@@ -200,36 +196,31 @@ class Dispatcher:
         )
         try:
             data = parameters.read_input()
-            arguments = parameters.arguments(data)
+            arguments = parameters.arguments(vp, data)
             parameters.check_output()
         except Refused as refused:
             return refused.outcome
         if plan.is_rep:
-            return self._complete_rep(parameters, vp, arguments, data)
-        answer = plan.handler(vp, *arguments)
-        outcome = _PLAIN_OUTCOMES.get(answer)
+            return self._complete_rep(parameters, arguments, data)
+        answer = plan.handler(*arguments)
+        outcome = PLAIN_OUTCOMES.get(answer)
         if outcome is not None:
             return outcome
-        if not isinstance(answer, Reply):
-            raise TypeError(f"a simple call cannot be answered with {answer!r}")
-        if answer.output:
+        if isinstance(answer, Reply) and answer.output:
             parameters.write(data, 0, answer.output.ljust(plan.output_size, b"\0"))
-        return COMPLETED[answer.status]
+        return simple_outcome(answer)
 
     def _complete_rep(
-        self,
-        parameters: Parameters,
-        vp: CallingProcessor,
-        arguments: tuple[object, ...],
-        data: bytes,
+        self, parameters: Parameters, arguments: tuple[object, ...], data: bytes
     ) -> Outcome:
         """Hand the next elements to the handler and make the outcome of what it completed."""
         plan = parameters.plan
         start = plan.rep_start
-        count = max(min(plan.rep_count - start, self.rep_budget), 0)
+        count = min(plan.rep_count - start, self.rep_budget)
         first = plan.header_end + start * plan.element_size
         elements = memoryview(data)[first : first + count * plan.element_size]
-        answer = plan.handler(vp, *arguments, elements)
+        arguments += (elements,)
+        answer = plan.handler(*arguments)
         if answer is RETRY:
             return SUSPEND
         if isinstance(answer, RepReply):
@@ -248,33 +239,6 @@ class Dispatcher:
             return SUSPEND
         control = plan.control & ~REP_START_FIELD | done << REP_START_SHIFT
         return Outcome(OutcomeKind.CONTINUE, control)
-
-
-def _in_two_registers(plan: Plan) -> Run:
-    """Return the way of a simple call with all its input in RDX and R8, and no output.
-
-    Everything is bound to local names: this way is measured in hundreds of nanoseconds.
-    """
-    handler = plan.handler
-    unpack = plan.call.header.unpack
-    pack = _TWO_REGISTERS.pack
-    outcomes = _PLAIN_OUTCOMES
-    first_mask = plan.reserved_mask & (1 << 64) - 1
-    second_mask = plan.reserved_mask >> 64
-    refused = plan.reserved_outcome
-
-    def run(vp: CallingProcessor, input: int, output: int, _registers: CallerRegisters) -> Outcome:
-        if input & first_mask or output & second_mask:
-            return refused
-        answer = handler(vp, *unpack(pack(input, output)))
-        outcome = outcomes.get(answer)
-        if outcome is None:
-            if not isinstance(answer, Reply):
-                raise TypeError(f"a simple call cannot be answered with {answer!r}")
-            return COMPLETED[answer.status]
-        return outcome
-
-    return run
 
 
 def _switch_vtl(

@@ -253,6 +253,8 @@ def _measure(plan: Plan, declaration: CallDeclaration) -> None:
     plan.is_rep = declaration.is_rep
     if not plan.is_rep:
         plan.rep_count = plan.rep_start = 0
+    # Only where a reading does not check the rep rules can it be beyond; then nothing is left.
+    plan.rep_start = min(plan.rep_start, plan.rep_count)
     plan.header_end = declaration.header.size + plan.variable_size
     plan.element_size = declaration.element.size if declaration.element else 0
     plan.input_size = plan.header_end + plan.rep_count * plan.element_size
