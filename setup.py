@@ -31,7 +31,7 @@ setup(
                 # No path to the library is built in: hypercall.cpu.unicorn imports unicorn first,
                 # whose binding loads it, and the linker takes the loaded one by its name.
                 extra_link_args=["-l:libunicorn.so.2"],
-                extra_compile_args=["-O2", "-Wno-unused-function"],
+                extra_compile_args=["-O3", "-Wno-unused-function"],
             )
         ],
         include_path=["src"],

@@ -22,6 +22,7 @@ _LEAF1_ECX = (0, 9, 13, 19, 20, 23, 31)
 _LEAF1_EDX = (0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 17, 19, 23, 24, 25, 26)
 _ALWAYS_RUNNING_APIC_TIMER = 4
 _LEAF7_EBX = (7, 9, 20)  # SMEP, fast REP MOVSB, SMAP
+_LEAF7_EDX = (26, 27, 29)  # IA32_SPEC_CTRL, its STIBP bit, IA32_ARCH_CAPABILITIES
 _EXTENDED_EDX = (11, 20, 26, 27, 29)
 _NOTHING: Leaf = (0, 0, 0, 0)
 
@@ -88,7 +89,7 @@ class ProcessorFeatures:
         if leaf == 4:
             return self._cache(subleaf)
         if leaf == 7:
-            return (0, _bits(*_LEAF7_EBX), 0, 0) if subleaf == 0 else _NOTHING
+            return (0, _bits(*_LEAF7_EBX), 0, _bits(*_LEAF7_EDX)) if subleaf == 0 else _NOTHING
         if leaf == 0xB:
             return self._topology(apic_id, subleaf)
         return self._leaves.get(leaf, _NOTHING)

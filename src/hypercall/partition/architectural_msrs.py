@@ -15,6 +15,8 @@ IA32_APIC_BASE = 0x1B
 IA32_FEATURE_CONTROL = 0x3A
 IA32_TSC_ADJUST = 0x3B
 IA32_BIOS_SIGN_ID = 0x8B
+IA32_SPEC_CTRL = 0x48
+IA32_PRED_CMD = 0x49
 IA32_ARCH_CAPABILITIES = 0x10A
 IA32_MISC_ENABLE = 0x1A0
 IA32_TSC_DEADLINE = 0x6E0
@@ -23,10 +25,10 @@ _ALL_BITS = (1 << 64) - 1
 _FEATURE_CONTROL_LOCKED = 1
 _FAST_STRINGS = 1
 _MICROCODE_REVISION = 1 << 32
-# An emulated processor has no speculation to attack: RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO,
+# An emulated processor has no speculation to attack: RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO,
 # IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO,
 # ITS_NO.
-_NOT_VULNERABLE = sum(1 << bit for bit in (0, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62))
+_NOT_VULNERABLE = sum(1 << bit for bit in (0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62))
 
 
 class Accessors(NamedTuple):
@@ -82,6 +84,10 @@ def _kept(index: int, initial: int) -> Accessors:
     return Accessors(lambda state: state.msrs.get(index, initial), write)
 
 
+def _no_read(state: "VirtualProcessorVtl") -> int:
+    raise GeneralProtection
+
+
 def _microcode() -> Accessors:
     # Software writes 0, executes CPUID and reads the revision: it reads the same at any time.
     return Accessors(lambda state: _MICROCODE_REVISION, lambda state, value: None)
@@ -97,6 +103,8 @@ ARCHITECTURAL_MSRS: Mapping[int, Accessors] = MappingProxyType(
         IA32_FEATURE_CONTROL: Accessors(lambda state: _FEATURE_CONTROL_LOCKED, refuse_write),
         IA32_TSC_ADJUST: Accessors(lambda state: state.tsc_offset & _ALL_BITS, _write_tsc_adjust),
         IA32_BIOS_SIGN_ID: _microcode(),
+        IA32_SPEC_CTRL: _kept(IA32_SPEC_CTRL, 0),
+        IA32_PRED_CMD: Accessors(_no_read, lambda state, value: None),
         IA32_ARCH_CAPABILITIES: Accessors(lambda state: _NOT_VULNERABLE, refuse_write),
         IA32_MISC_ENABLE: _kept(IA32_MISC_ENABLE, _FAST_STRINGS),
         IA32_TSC_DEADLINE: Accessors(

@@ -106,7 +106,8 @@ cdef enum:
     PAGE_HAS_CODE = 1  # code was translated from it; no store reaches it unwatched
     PAGE_WRITTEN = 2  # the guest or the host has written it
     PAGE_MAY_WRITE = 4  # TLB entries may allow stores
-    PAGE_MIXED = 8  # code that stores to its own page: both rights, every store watched
+    # After so many watched stores a page of code is taken for data.
+    MANY_STORES = 64
 
 cdef uint64_t ENTRY_ADDRESS = 0xFFFFFFFFFFFFF000
 
@@ -139,9 +140,19 @@ cdef struct Statistics:
     uint64_t violations
     uint64_t fills
     uint64_t switches
-    uint64_t blocks
+    uint64_t code_pages_rewritten
+    uint64_t translated_blocks
     uint64_t translated_bytes
     uint64_t translated_instructions
+
+
+cdef struct Progress:
+    # What the hook of every block needs, in one cache line and without a Python reference.
+    uint64_t count
+    uint64_t limit
+    uint8_t *env
+    uint8_t *cs
+    uc_engine *uc
 
 
 cdef inline uint32_t *u32(void *base, long offset) noexcept nogil:
@@ -153,6 +164,7 @@ cdef inline uint64_t *u64(void *base, long offset) noexcept nogil:
 
 
 include "state.pxi"
+include "strings.pxi"
 include "translation.pxi"
 include "contexts.pxi"
 include "setup.pxi"

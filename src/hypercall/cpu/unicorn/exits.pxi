@@ -17,7 +17,25 @@ cdef class Engine(Library):
         if self.host_time:
             clock_gettime(CLOCK_MONOTONIC, &moment)
             return <uint64_t>moment.tv_sec * 1000000000 + moment.tv_nsec - self.host_epoch
-        return self.count * self.factor + self.skew
+        return self.progress.count * self.factor + self.skew
+
+    @property
+    def count(self):
+        """Bytes of guest code executed, with 16 more for each read of the time stamp counter."""
+        return self.progress.count
+
+    @count.setter
+    def count(self, uint64_t value):
+        self.progress.count = value
+
+    @property
+    def limit(self):
+        """The count at which ``run`` returns."""
+        return self.progress.limit
+
+    @limit.setter
+    def limit(self, uint64_t value):
+        self.progress.limit = value
 
     def time(self):
         """Nanoseconds since the machine was made, by its own clock."""

@@ -2,17 +2,19 @@
 # whatever touches Python objects happens in an Engine method that has returned by then.
 
 
-cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) noexcept:
-    cdef Engine engine = <Engine>data
-    if engine.count >= engine.limit:
+cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) noexcept nogil:
+    cdef Progress *progress = <Progress *>data
+    if progress.count >= progress.limit:
         uc_emu_stop(uc)
-    else:
-        engine.count += size
-        engine.statistics.blocks += 1
+        return
+    progress.count += size
+    if 2 <= size <= 4:
+        repeat_string(progress, address, size)
 
 
 cdef void on_translated(uc_engine *uc, uc_tb *block, uc_tb *previous, void *data) noexcept:
     cdef Engine engine = <Engine>data
+    engine.statistics.translated_blocks += 1
     engine.statistics.translated_bytes += block.size
     engine.statistics.translated_instructions += block.icount
 
@@ -101,7 +103,7 @@ cdef void on_syscall(uc_engine *uc, void *data) noexcept:
 cdef void time_stamp(Engine engine) noexcept:
     cdef uint64_t value
     # A loop that only reads the counter must see it move.
-    engine.count += 16
+    engine.progress.count += 16
     value = engine.now() + <uint64_t>engine.contexts[engine.current].time_stamp_offset
     u64(engine.env, ENV_REGS)[0] = value & 0xFFFFFFFF
     u64(engine.env, ENV_REGS + 16)[0] = value >> 32

@@ -37,6 +37,7 @@ cdef enum:
     ENTRY_WRITE = 8
     ENTRY_CODE = 16
     ENTRY_PHYSICAL = 24
+    ENTRY_ADDEND = 32
     # TranslationBlock
     BLOCK_PAGES = 72
     # CPUX86State; its first CONTEXT_SIZE bytes are what belongs to one virtual processor
@@ -95,6 +96,7 @@ cdef enum:
     HF_CS64 = 0x8000
     HF_VM = 0x20000
     HF_GUEST = 0x200000
+    HF_SMAP = 0x800000
     HF2_GIF = 0x1
     HF2_NMI = 0x4
     # TLB entry flag
@@ -115,3 +117,4 @@ cdef enum:
     # MMU modes
     MMU_KERNEL_SMAP = 0
     MMU_USER = 1
+    MMU_KERNEL = 2

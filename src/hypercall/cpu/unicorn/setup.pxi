@@ -76,8 +76,12 @@ cdef class Library(Contexts):
         # The library reads this field only to choose between the two; it leads us from a
         # processor back to its engine.
         u64(cpu_class, CLASS_TLB_FILL_CPU)[0] = <uint64_t><void *>self
+        self.progress.env = self.env
+        self.progress.cs = self.cs
+        self.progress.uc = self.uc
         self.add_hooks()
         self.pages = <uint8_t *>calloc(self.ram_size // PAGE + 1, 1)
+        self.stores = <uint8_t *>calloc(self.ram_size // PAGE + 1, 1)
         self.table_pages = 0
 
     def __dealloc__(self):
@@ -97,6 +101,7 @@ cdef class Library(Contexts):
             free(self.tables[index])
         free(self.tables)
         free(self.pages)
+        free(self.stores)
         free(self.private_pages)
 
     cdef void check(self, uc_err error, str what) except *:
@@ -122,7 +127,7 @@ cdef class Library(Contexts):
         cdef uint32_t msr
         u64(block, 72)[0] = PRIVATE_BASE + PAGE
         memset(msr_map, 0xFF, 3 * PAGE)
-        for msr in (0x174, 0x175, 0x176):
+        for msr in (0x174, 0x175, 0x176, 0x277):
             msr_map[msr * 2 // 8] &= ~(3 << (msr * 2 % 8))
         for msr in (0x80, 0x81, 0x82, 0x83, 0x84, 0x100, 0x101, 0x102, 0x103):
             msr_map[(8192 + msr) * 2 // 8] &= ~(3 << ((8192 + msr) * 2 % 8))
@@ -130,8 +135,8 @@ cdef class Library(Contexts):
     cdef void add_hooks(self) except *:
         cdef uc_hook handle = 0
         cdef void *this = <void *>self
-        self.check(uc_hook_add(self.uc, &handle, UC_HOOK_BLOCK, <void *>on_block, this, 1, 0),
-                   "hook blocks")
+        self.check(uc_hook_add(self.uc, &handle, UC_HOOK_BLOCK, <void *>on_block,
+                               &self.progress, 1, 0), "hook blocks")
         self.check(uc_hook_add(self.uc, &handle, UC_HOOK_INTR, <void *>on_exception, this, 1, 0),
                    "hook exceptions")
         self.check(uc_hook_add(self.uc, &handle, UC_HOOK_INSN_INVALID, <void *>on_undefined, this,

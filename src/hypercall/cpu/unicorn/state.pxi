@@ -183,7 +183,7 @@ cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
 cdef void sweep_entry(uint8_t *entry, uint8_t state) noexcept:
     # Takes from a TLB entry the right that its page does not have at present.
     if state & PAGE_HAS_CODE:
-        if not (state & PAGE_MIXED and u64(entry, ENTRY_WRITE)[0] & TLB_NOTDIRTY):
+        if not u64(entry, ENTRY_WRITE)[0] & TLB_INVALID:
             u64(entry, ENTRY_WRITE)[0] = NEVER
     else:
         u64(entry, ENTRY_CODE)[0] = NEVER

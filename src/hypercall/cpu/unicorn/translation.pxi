@@ -13,6 +13,7 @@ cdef class Translator:
     cdef uint64_t arena_size
     cdef uint8_t *private_pages
     cdef uint8_t *pages
+    cdef uint8_t *stores
     cdef uint64_t **tables
     cdef int table_count
     cdef uint64_t table_pages
@@ -23,8 +24,7 @@ cdef class Translator:
     cdef bint running
     cdef bint stopping
     cdef bint abandoned
-    cdef public uint64_t count
-    cdef public uint64_t limit
+    cdef Progress progress
     cdef public uint64_t skew
     cdef public uint64_t factor
     cdef public bint host_time
@@ -47,7 +47,8 @@ cdef class Translator:
     def __cinit__(self):
         self.uc = NULL
         self.current = -1
-        self.limit = 0
+        self.progress.count = 0
+        self.progress.limit = 0
         self.factor = 1
 
     cdef uint8_t *context_env(self, int number):
@@ -310,11 +311,10 @@ cdef class Translator:
     cdef int fill(self, uint64_t address, int access, int mode, bint probe, uintptr_t back,
                   int *error):
         # Serves one miss of the engine's TLB. Returns 0, or the vector to be raised.
-        cdef uint64_t gpa = 0, size = 0, entry, backing, index
+        cdef uint64_t gpa = 0, size = 0, entry, backing
         cdef int protection = 0, vector, granted, verdict
         cdef uint8_t state = 0
         cdef uint8_t *slot
-        cdef uint8_t *fast
         self.statistics.fills += 1
         vector = self.walk(self.env, address, access, mode, True, &gpa, &protection, &size, error)
         if vector:
@@ -347,22 +347,25 @@ cdef class Translator:
                     if state & PAGE_MAY_WRITE:
                         self.drop_stale_rights(backing)
                     state = self.pages[backing >> 12]
-                if not state & PAGE_MIXED:
-                    protection &= ~2
+                protection &= ~2
             elif access == 1:
-                if state & PAGE_HAS_CODE and not (
-                    protection & 4 and (state & PAGE_MIXED or self.block_is_in(backing, back))
-                ):
-                    tb_invalidate_phys_range_x86_64(self.uc, backing, backing + PAGE)
-                    state &= ~(PAGE_HAS_CODE | PAGE_MIXED)
-                    self.pages[backing >> 12] = state
-                    self.drop_stale_rights(backing)
-                elif state & PAGE_HAS_CODE:
-                    state |= PAGE_MIXED
-                state |= PAGE_WRITTEN | PAGE_MAY_WRITE
-                self.pages[backing >> 12] = state
+                if state & PAGE_HAS_CODE:
+                    self.stores[backing >> 12] += 1
+                    if self.stores[backing >> 12] >= MANY_STORES and not self.block_is_in(
+                        backing, back
+                    ):
+                        # Data is written where code was. Drops what was translated from it.
+                        tb_invalidate_phys_range_x86_64(self.uc, backing, backing + PAGE)
+                        self.statistics.code_pages_rewritten += 1
+                        self.stores[backing >> 12] = 0
+                        state &= ~PAGE_HAS_CODE
+                        self.pages[backing >> 12] = state
+                        self.drop_stale_rights(backing)
+                state |= PAGE_WRITTEN
                 if not state & PAGE_HAS_CODE:
+                    state |= PAGE_MAY_WRITE
                     protection &= ~4
+                self.pages[backing >> 12] = state
             else:
                 if not state & PAGE_MAY_WRITE or state & PAGE_HAS_CODE:
                     protection &= ~2
@@ -371,12 +374,14 @@ cdef class Translator:
         tlb_set_page_with_attrs_x86_64(
             self.cs, address & ~<uint64_t>0xFFF, backing, 0, protection, mode, size
         )
-        if protection & 2 and backing < self.ram_size and not state & PAGE_HAS_CODE:
-            # No code comes from this page, so its stores need not be watched.
-            fast = self.cs + CS_TLB + TLB_FAST + mode * TLB_FAST_SIZE
-            index = (address >> 12) & (u64(fast, 0)[0] >> ENTRY_SHIFT)
-            slot = <uint8_t *>(u64(fast, 8)[0]) + index * ENTRY_SIZE
-            u64(slot, ENTRY_WRITE)[0] &= ~<uint64_t>TLB_NOTDIRTY
+        if protection & 2 and backing < self.ram_size:
+            slot = tlb_entry(self.cs, mode, address)
+            if state & PAGE_HAS_CODE:
+                # Every store comes here again, and the library drops the blocks that it hits.
+                u64(slot, ENTRY_WRITE)[0] |= TLB_INVALID | TLB_NOTDIRTY
+            else:
+                # No code comes from this page, so its stores need not be watched.
+                u64(slot, ENTRY_WRITE)[0] &= ~<uint64_t>TLB_NOTDIRTY
         return 0
 
     cdef bint block_is_in(self, uint64_t backing, uintptr_t back):
