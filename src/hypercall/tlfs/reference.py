@@ -56,8 +56,8 @@ _KIND_WORDS = MappingProxyType(
 
 
 def page_name(declaration: CallDeclaration) -> str:
-    """Return the file name of a call's page, for example ``0x005C.md``."""
-    return f"0x{declaration.code:04X}.md"
+    """Return the file name of a call's page, for example ``005C.md``."""
+    return f"{declaration.code:04X}.md"
 
 
 def input_text(declaration: CallDeclaration) -> str:
