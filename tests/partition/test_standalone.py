@@ -1,3 +1,4 @@
+from hypercall.partition.configuration import PartitionConfiguration, processors_in_order
 from hypercall.partition.standalone import standalone_partition
 
 
@@ -16,3 +17,12 @@ def test_the_default_has_one_processor() -> None:
     partition = standalone_partition().partition
     assert len(partition.processors) == 1
     assert partition.memory.size == 1 << 20
+
+
+def test_every_processor_can_have_all_its_overlay_pages() -> None:
+    configuration = PartitionConfiguration(processors=processors_in_order(64), memory_size=1 << 20)
+    partition = standalone_partition(configuration).partition
+    for vp in partition.processors:
+        for number, msr in enumerate((0x40000073, 0x40000082, 0x40000083)):
+            partition.msrs.write(vp, msr, (vp.index * 4 + number << 12) | 1)
+    assert len(partition.memory.overlay_pages()) == 64 * 3

@@ -8,7 +8,10 @@ from hypercall.partition.effects import RecordingEffects
 from hypercall.partition.memory import PAGE_SIZE, GuestMemory
 from hypercall.partition.partition import Partition
 
-_ARENA_PAGES = 256
+_PAGES_PER_PROCESSOR = 3
+_PAGES_PER_PARTITION = 2
+_SPARE_PAGES = 64
+"""Overlay pages: SIMP, SIEFP and assist page; hypercall and TSC page; some for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,11 @@ def standalone_partition(
     """
     if configuration is None:
         configuration = PartitionConfiguration(memory_size=1 << 20)
+    pages_per_vtl = len(configuration.processors) * _PAGES_PER_PROCESSOR + _PAGES_PER_PARTITION
+    arena_pages = configuration.vtl_count * pages_per_vtl + _SPARE_PAGES
     memory = GuestMemory(
         bytearray(configuration.memory_size),
-        bytearray(_ARENA_PAGES * PAGE_SIZE),
+        bytearray(arena_pages * PAGE_SIZE),
         address_bits=configuration.address_bits,
         vtl_count=configuration.vtl_count,
     )
