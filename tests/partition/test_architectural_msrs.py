@@ -28,3 +28,16 @@ def test_a_register_that_keeps_its_value_keeps_it_per_vtl_and_vp() -> None:
 def test_read_only() -> None:
     with pytest.raises(GeneralProtection):
         refuse_write(standalone_partition().partition.bootstrap.current, 0)
+
+
+def test_speculation_control_has_nothing_to_control() -> None:
+    box = standalone_partition()
+    msrs, vp = box.partition.msrs, box.partition.bootstrap
+    msrs.write(vp, 0x48, 1)
+    assert msrs.read(vp, 0x48) == 1
+    msrs.write(vp, 0x49, 1)
+    with pytest.raises(GeneralProtection):
+        msrs.read(vp, 0x49)
+    assert msrs.read(vp, 0x10A) & 1
+    with pytest.raises(GeneralProtection):
+        msrs.write(vp, 0x10A, 0)

@@ -25,9 +25,9 @@ _ALL_BITS = (1 << 64) - 1
 _FEATURE_CONTROL_LOCKED = 1
 _FAST_STRINGS = 1
 _MICROCODE_REVISION = 1 << 32
-# An emulated processor has no speculation to attack: RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO,
-# IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO,
-# ITS_NO.
+# An emulated processor has no speculation to attack: RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO,
+# MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO,
+# RFDS_NO, ITS_NO.
 _NOT_VULNERABLE = sum(1 << bit for bit in (0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62))
 
 
