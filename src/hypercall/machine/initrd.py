@@ -86,22 +86,44 @@ for module in /modules/*.ko; do
 done
 """
 
-# Each worker moves from processor to processor, and works with what its parent left on another:
-# that makes processors wake each other up and flush each other's translations.
+# First a process that is moved to another processor whenever it sleeps: the one that it left still
+# has its address space loaded, and must flush what the process changes. Then workers that move
+# from processor to processor, and pass data on to each other: the processors wake each other up.
 _WORKLOAD = f"""\
 processors=$(nproc)
+move() {{
+    taskset -p $(printf %x $((1 << ($1 % processors)))) $2 >/dev/null
+}}
+if [ $processors -gt 1 ]; then
+    mkfifo /tmp/orders
+    (while read -r count; do seq $count | wc -l >/dev/null; done </tmp/orders) &
+    mover=$!
+    exec 3>/tmp/orders
+    move 0 $$
+    round=1
+    while [ $round -le $((processors * 2)) ]; do
+        move $round $mover
+        echo $round >&3
+        sleep 0.02
+        round=$((round + 1))
+    done
+    exec 3>&-
+    wait
+fi
 work() {{
+    # The shell's $$ is its parent here.
+    read -r self rest </proc/self/stat
     round=0
-    while [ $round -lt 6 ]; do
-        taskset -p $((1 << (($1 + round) % processors))) $$ >/dev/null
+    while [ $round -lt 3 ]; do
+        move $(($1 + round)) $self
         seq 1 200 | sort -n -r | tail -n 1 >/dev/null
         dd if=/dev/zero bs=256k count=4 2>/dev/null | cat | wc -c >/dev/null
-        (cat /proc/self/maps; ls -l /bin) | wc -l >/dev/null
+        (cat /proc/self/maps; ls /bin) | wc -l >/dev/null
         round=$((round + 1))
     done
 }}
 worker=0
-while [ $worker -lt $((processors * 2)) ]; do
+while [ $worker -le $processors ]; do
     work $worker &
     worker=$((worker + 1))
 done
