@@ -81,8 +81,13 @@ def decode_call(record: CallRecord) -> DecodedCall:
     control = ControlWord.parse(record.control)
     name = declaration.name if declaration else f"unknown call {control.code:#06x}"
     decoded = DecodedCall(name, control.code, control)
-    if declaration is None or (not record.input and declaration.input_size(0, 1)):
-        decoded.arguments = _registers(record)
+    if declaration is None:
+        decoded.arguments = _registers(record, ["input", "output"])
+    elif not record.input and not record.fast:
+        # The lists were not read, or there is none: their addresses are what there is to show.
+        has_list = (declaration.input_size(0, 1), declaration.output_size(1))
+        names = ["input_gpa" if has_list[0] else "", "output_gpa" if has_list[1] else ""]
+        decoded.arguments = _registers(record, names)
     else:
         decoded.arguments = _arguments(declaration, control, record.input)
     if declaration is not None and record.output:
@@ -110,17 +115,13 @@ def result_text(result: int, declaration: CallDeclaration | None = None) -> str:
     return text
 
 
-def _registers(record: CallRecord) -> list[DecodedValue]:
-    """Show what is known of a call whose parameters are not: its two registers."""
-    if record.declaration is not None and not record.fast:
-        names = ["input_gpa"]
-        if record.declaration.output_size(1):
-            names.append("output_gpa")
-    else:
-        names = ["input", "output"]
+def _registers(record: CallRecord, names: list[str]) -> list[DecodedValue]:
+    """Show the two registers under the names given; one without a name is left out."""
     values = (record.input_register, record.output_register)
     return [
-        DecodedValue(name, value, f"{value:#x}") for name, value in zip(names, values, strict=False)
+        DecodedValue(name, value, f"{value:#x}")
+        for name, value in zip(names, values, strict=True)
+        if name
     ]
 
 

@@ -66,11 +66,13 @@ class CallTable:
         if code is not None:
             declaration = self.by_code.get(code)
             if declaration is None:
-                raise InputError(f"no call has the code {text}; `hypercall calls` lists them all")
+                raise InputError(
+                    f"no call has the code {text[:60]}; `hypercall calls` lists them all"
+                )
             return declaration
         declaration = self._by_name.get(_key(text))
         if declaration is None:
-            raise InputError(f"no call is named {text!r}; `hypercall calls` lists them all")
+            raise InputError(f"no call is named {text[:60]!r}; `hypercall calls` lists them all")
         return declaration
 
 
