@@ -90,12 +90,12 @@ cdef enum:
     PENDING_FLUSHES = 64
     SLICE_OF_PAUSES = 16
 
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFF
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
 # The engine's own physical map. RAM comes first, so that an offset in RAM is its address here.
-cdef uint64_t PRIVATE_BASE = 0xF000000000
-cdef uint64_t ARENA_BASE = 0xF100000000
-cdef uint64_t VOID_BASE = 0xF200000000
-cdef uint64_t DEVICE_BASE = 0xF300000000
+cdef uint64_t PRIVATE_BASE = 0xF000000000ULL
+cdef uint64_t ARENA_BASE = 0xF100000000ULL
+cdef uint64_t VOID_BASE = 0xF200000000ULL
+cdef uint64_t DEVICE_BASE = 0xF300000000ULL
 
 
 cdef enum:
@@ -109,7 +109,7 @@ cdef enum:
     # After so many watched stores a page of code is taken for data.
     MANY_STORES = 64
 
-cdef uint64_t ENTRY_ADDRESS = 0xFFFFFFFFFFFFF000
+cdef uint64_t ENTRY_ADDRESS = 0xFFFFFFFFFFFFF000ULL
 
 cdef struct Context:
     uint8_t *state
@@ -153,6 +153,7 @@ cdef struct Progress:
     uint8_t *env
     uint8_t *cs
     uc_engine *uc
+    void (*repeat)(Progress *, uint64_t, uint32_t) noexcept nogil
 
 
 cdef inline uint32_t *u32(void *base, long offset) noexcept nogil:

@@ -94,7 +94,7 @@ cdef class Engine(Library):
                         u32(self.env, ENV_ERROR_CODE)[0] = 0
                         return 13
                     value = answer
-                    u64(self.env, ENV_REGS)[0] = value & 0xFFFFFFFF
+                    u64(self.env, ENV_REGS)[0] = value & 0xFFFFFFFFULL
                     u64(self.env, ENV_REGS + 16)[0] = value >> 32
                 else:
                     self.statistics.msr_writes += 1
@@ -170,7 +170,7 @@ cdef class Engine(Library):
         cdef bint user = (u32(self.env, ENV_HFLAGS)[0] & HF_CPL) == 3
         memset(code, 0, wanted)
         if not u32(self.env, ENV_HFLAGS)[0] & HF_CS64:
-            address &= 0xFFFFFFFF
+            address &= 0xFFFFFFFFULL
         for index in range(wanted):
             if index == 0 or (address + index) & 0xFFF == 0:
                 if self.walk(self.env, address + index, 2, MMU_USER if user else 2, False, &gpa,
@@ -221,7 +221,7 @@ cdef class Engine(Library):
         if long_mode:
             u64(self.env, ENV_REGS)[0] = result
         else:
-            u64(self.env, ENV_REGS)[0] = result & 0xFFFFFFFF
+            u64(self.env, ENV_REGS)[0] = result & 0xFFFFFFFFULL
             u64(self.env, ENV_REGS + 16)[0] = result >> 32
         return -1
 
@@ -239,7 +239,7 @@ cdef class Engine(Library):
             return self.read_port_exit(port, size)
         except BaseException as error:
             self.fail(error)
-        return 0xFFFFFFFF
+        return 0xFFFFFFFFULL
 
     cdef void write_port(self, uint32_t port, int size, uint32_t value):
         self.statistics.port_writes += 1

@@ -25,7 +25,7 @@ cdef class Library(Contexts):
         cdef uint8_t[::1] ram_view = ram
         cdef uint8_t[::1] arena_view = arena
         cdef unsigned int major = 0, minor = 0
-        cdef uint64_t sentinel = 0x1122334455667788
+        cdef uint64_t sentinel = 0x1122334455667788ULL
         cdef uint8_t *cpu_class
         self.buffers = (ram, arena)
         self.device_pages = []
@@ -79,6 +79,7 @@ cdef class Library(Contexts):
         self.progress.env = self.env
         self.progress.cs = self.cs
         self.progress.uc = self.uc
+        self.progress.repeat = repeat_string
         self.add_hooks()
         self.pages = <uint8_t *>calloc(self.ram_size // PAGE + 1, 1)
         self.stores = <uint8_t *>calloc(self.ram_size // PAGE + 1, 1)

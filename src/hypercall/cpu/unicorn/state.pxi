@@ -145,7 +145,7 @@ cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
         if segment < 6:
             u32(env, ENV_SEGMENTS + 24 * segment + 20)[0] = 0x9300
     u32(env, ENV_SEGMENTS + 24)[0] = 0xF000
-    u64(env, ENV_SEGMENTS + 24 + 8)[0] = 0xFFFF0000
+    u64(env, ENV_SEGMENTS + 24 + 8)[0] = 0xFFFF0000ULL
     u32(env, ENV_SEGMENTS + 24 + 20)[0] = 0x9B00
     u32(env, ENV_LDT + 20)[0] = 0x8200
     u32(env, ENV_TR + 20)[0] = 0x8B00
@@ -156,10 +156,10 @@ cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
     u32(env, ENV_SYSENTER_CS)[0] = 0
     u64(env, ENV_SYSENTER_ESP)[0] = 0
     u64(env, ENV_SYSENTER_EIP)[0] = 0
-    u64(env, ENV_PAT)[0] = 0x0007040600070406
+    u64(env, ENV_PAT)[0] = 0x0007040600070406ULL
     u64(env, ENV_XCR0)[0] = 1
     memset(env + ENV_DR, 0, 64)
-    u64(env, ENV_DR + 48)[0] = 0xFFFF0FF0
+    u64(env, ENV_DR + 48)[0] = 0xFFFF0FF0ULL
     u64(env, ENV_DR + 56)[0] = 0x400
     u32(env, ENV_OLD_EXCEPTION)[0] = <uint32_t>-1
     u32(env, ENV_EXCEPTION_IS_INT)[0] = 0

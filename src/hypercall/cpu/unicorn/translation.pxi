@@ -190,7 +190,7 @@ cdef class Translator:
         cdef bint long_mode = (u32(env, ENV_HFLAGS)[0] & HF_LMA) != 0
         cdef bint user = mode == MMU_USER
         cdef bint no_execute = (efer & 0x800) != 0
-        cdef uint64_t reserved = 0x000FFF0000000000  # bits 51:40, above the 40 implemented
+        cdef uint64_t reserved = 0x000FFF0000000000ULL  # bits 51:40, above the 40 implemented
         cdef uint64_t *slot
         cdef uint64_t value = 0
         cdef uint64_t rights = 6  # user and write, taken together over the levels
@@ -200,8 +200,8 @@ cdef class Translator:
         cdef uint64_t page_size
         cdef bint dirty
         error[0] = 0
-        if not cr0 & 0x80000000:
-            gpa[0] = address if long_mode else address & 0xFFFFFFFF
+        if not cr0 & 0x80000000ULL:
+            gpa[0] = address if long_mode else address & 0xFFFFFFFFULL
             protection[0] = 7
             size[0] = PAGE
             return 0
@@ -212,17 +212,17 @@ cdef class Translator:
                 if <int64_t>(address << 16) >> 16 != <int64_t>address:
                     error[0] = 0
                     return 13
-                table = cr3 & 0x000FFFFFFFFFF000
+                table = cr3 & 0x000FFFFFFFFFF000ULL
                 level = 3
             else:
-                address &= 0xFFFFFFFF
-                slot = self.paging_entry((cr3 & 0xFFFFFFE0) + ((address >> 27) & 0x18))
+                address &= 0xFFFFFFFFULL
+                slot = self.paging_entry((cr3 & 0xFFFFFFE0ULL) + ((address >> 27) & 0x18))
                 value = slot[0] if slot != NULL else 0
                 if not value & 1:
                     return self.page_fault(error, access, user, 0, efer, cr4)
-                if value & (reserved | 0x7FF00000000001E6):
+                if value & (reserved | 0x7FF00000000001E6ULL):
                     return self.page_fault(error, access, user, 9, efer, cr4)
-                table = value & 0x000FFFFFFFFFF000
+                table = value & 0x000FFFFFFFFFF000ULL
                 level = 1
             while True:
                 shift = 12 + 9 * level
@@ -241,14 +241,14 @@ cdef class Translator:
                 if mark and not value & 0x20:
                     slot[0] = value | 0x20
                     self.mark_written(slot)
-                table = value & 0x000FFFFFFFFFF000
+                table = value & 0x000FFFFFFFFFF000ULL
                 level -= 1
-            if level and value & (page_size - 1) & 0x000FFFFFFFFFE000:
+            if level and value & (page_size - 1) & 0x000FFFFFFFFFE000ULL:
                 return self.page_fault(error, access, user, 9, efer, cr4)
-            gpa[0] = (value & 0x000FFFFFFFFFF000 & ~(page_size - 1)) | (address & (page_size - 1))
+            gpa[0] = (value & 0x000FFFFFFFFFF000ULL & ~(page_size - 1)) | (address & (page_size - 1))
         else:
-            address &= 0xFFFFFFFF
-            slot = self.paging_entry((cr3 & 0xFFFFF000) + ((address >> 20) & 0xFFC))
+            address &= 0xFFFFFFFFULL
+            slot = self.paging_entry((cr3 & 0xFFFFF000ULL) + ((address >> 20) & 0xFFC))
             value = u32(slot, 0)[0] if slot != NULL else 0
             if not value & 1:
                 return self.page_fault(error, access, user, 0, efer, cr4)
@@ -259,18 +259,18 @@ cdef class Translator:
                 if value & 0x200000:
                     return self.page_fault(error, access, user, 9, efer, cr4)
                 gpa[0] = (
-                    (value & 0xFFC00000) | ((value & 0x1FE000) << 19) | (address & 0x3FFFFF)
+                    (value & 0xFFC00000ULL) | ((value & 0x1FE000) << 19) | (address & 0x3FFFFF)
                 )
             else:
                 if mark and not value & 0x20:
                     u32(slot, 0)[0] = <uint32_t>value | 0x20
                     self.mark_written(slot)
-                slot = self.paging_entry((value & 0xFFFFF000) + ((address >> 10) & 0xFFC))
+                slot = self.paging_entry((value & 0xFFFFF000ULL) + ((address >> 10) & 0xFFC))
                 value = u32(slot, 0)[0] if slot != NULL else 0
                 if not value & 1:
                     return self.page_fault(error, access, user, 0, efer, cr4)
                 rights &= value
-                gpa[0] = (value & 0xFFFFF000) | (address & 0xFFF)
+                gpa[0] = (value & 0xFFFFF000ULL) | (address & 0xFFF)
         size[0] = page_size
         if user and not rights & 4:
             return self.page_fault(error, access, user, 1, efer, cr4)
