@@ -32,7 +32,8 @@ COMMANDS = (
     # A process that is moved while it sleeps: its translations are flushed where it was before.
     "mkfifo pipe; (while read n; do seq $n | wc -l; done <pipe) & exec 3>pipe",
     "taskset -p 1 $$ >/dev/null",
-    "for n in 1 2 3 4 5 6; do taskset -p $((1 + n % 2)) $!; echo $n >&3; sleep 0.1; done",
+    "move() { taskset -p $((1 + $1 % 2)) $! >/dev/null; echo $1 >&3; sleep 0.1; }",
+    "for n in 1 2 3 4 5 6; do move $n; done",
     "poweroff -f",
 )
 

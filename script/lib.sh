@@ -7,7 +7,8 @@ VENV=$ROOT/.venv
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/hypercall
 GUESTS=${HYPERCALL_GUESTS:-$CACHE/guests}
 
-say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+if [ -t 2 ]; then BOLD=$'\033[1m' PLAIN=$'\033[0m'; else BOLD='' PLAIN=''; fi
+say() { printf '%s==> %s%s\n' "$BOLD" "$*" "$PLAIN" >&2; }
 die() {
     printf '%s: %s\n' "$(basename "$0")" "$*" >&2
     exit 1
