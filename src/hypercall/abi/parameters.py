@@ -157,26 +157,25 @@ class Parameters:
     def _check_placement(self) -> None:
         """Check where the lists lie; a list of no bytes may lie anywhere."""
         plan = self.plan
-        readings = self.partition.readings
-        lists = []
         if plan.input_size:
-            lists.append((self.input, plan.input_size))
+            self._check_list(self.input, plan.input_size)
         if plan.output_size:
-            lists.append((self.output, plan.output_size))
-        for gpa, size in lists:
-            if readings.page_crossing is not None and _crosses(gpa, size):
-                raise self._refused(readings.page_crossing)
-            if readings.misalignment is not None and gpa & 7:
-                raise self._refused(readings.misalignment)
-            if gpa + size > 1 << self.partition.configuration.address_bits:
-                raise self._refused(readings.address_outside_gpa_space)
-        if readings.overlap is not None and len(lists) > 1:
-            apart = (
-                self.input >= self.output + plan.output_size
-                or self.output >= self.input + plan.input_size
-            )
-            if not apart:
-                raise self._refused(readings.overlap)
+            self._check_list(self.output, plan.output_size)
+            overlap = self.partition.readings.overlap
+            if overlap is not None and plan.input_size:
+                input_end = self.input + plan.input_size
+                output_end = self.output + plan.output_size
+                if self.input < output_end and self.output < input_end:
+                    raise self._refused(overlap)
+
+    def _check_list(self, gpa: int, size: int) -> None:
+        readings = self.partition.readings
+        if readings.page_crossing is not None and (gpa & _PAGE_OFFSET) + size > _PAGE:
+            raise self._refused(readings.page_crossing)
+        if gpa & 7 and readings.misalignment is not None:
+            raise self._refused(readings.misalignment)
+        if gpa + size > 1 << self.partition.configuration.address_bits:
+            raise self._refused(readings.address_outside_gpa_space)
 
     def _read(self, gpa: int, size: int) -> bytes:
         if not size:
