@@ -431,15 +431,6 @@ READINGS = (
         xen=False,
         openvmm=True,
     ),
-    _reading(
-        "sint_vector_below_16",
-        "Is a masked SINT with a vector below 16 accepted?",
-        "TLFS: #GP unless masked; KVM accepts it when masked",
-        hyperv=True,
-        kvm=True,
-        xen=True,
-        openvmm=True,
-    ),
 )
 """Every decision."""
 
@@ -485,7 +476,6 @@ class ReadingSet:
     start_running: HvStatus | None
     start_context_checked: bool
     hypercall_msr_reserved_bits: bool
-    sint_vector_below_16: bool
 
     @classmethod
     def named(cls, name: str) -> Self:
