@@ -111,8 +111,6 @@ class MachineExits:
         """Where the running processor is."""
         vp = self._processors.current
         engine = self.engine
-        if vp is None:
-            return Position(engine.time(), self._partition.bootstrap.index, 0, 0)
         rip = engine.get_rip(engine.current_context)
         return Position(engine.time(), vp.index, vp.active_vtl, rip, call_site)
 
@@ -146,7 +144,6 @@ class MachineExits:
     def read_msr(self, index: int) -> int | None:
         """Read an MSR of the partition."""
         vp = self._processors.current
-        assert vp is not None
         value: int | None
         try:
             value = self._partition.msrs.read(vp, index)
@@ -159,12 +156,9 @@ class MachineExits:
     def write_msr(self, index: int, value: int) -> bool:
         """Write an MSR of the partition."""
         vp = self._processors.current
-        assert vp is not None
         allowed = True
-        if self._trace.active and self._trace.wants(MsrEvent):
-            position = self.position()
-        else:
-            position = None
+        traced = self._trace.active and self._trace.wants(MsrEvent)
+        position = self.position() if traced else None
         try:
             self._partition.msrs.write(vp, index, value)
         except GeneralProtection:
@@ -176,7 +170,6 @@ class MachineExits:
     def cpuid(self, leaf: int, subleaf: int) -> Leaf:
         """What CPUID returns."""
         vp = self._processors.current
-        assert vp is not None
         return self._features.read(vp.apic_id, leaf, subleaf)
 
     def read_port(self, port: int, size: int) -> int:
@@ -192,7 +185,6 @@ class MachineExits:
         if gpa < 0xFEE00000:
             return self._board.io_apic.read_mmio(gpa & _PAGE_MASK, size)
         vp = self._processors.current
-        assert vp is not None
         return vp.current.apic.read_mmio(gpa & _PAGE_MASK, size)
 
     def write_device(self, gpa: int, size: int, value: int) -> None:
@@ -201,7 +193,6 @@ class MachineExits:
             self._board.io_apic.write_mmio(gpa & _PAGE_MASK, value, size)
             return
         vp = self._processors.current
-        assert vp is not None
         vp.current.apic.write_mmio(gpa & _PAGE_MASK, value, size)
 
     def resolve(self, page: int, table: int) -> int:
@@ -231,7 +222,6 @@ class MachineExits:
         """Accept the interrupt of the highest priority."""
         processors = self._processors
         vp = processors.current
-        assert vp is not None
         vector: int | None
         if vp.bootstrap and self._board.external_interrupt():
             vector = self._board.interrupt_controllers.acknowledge()

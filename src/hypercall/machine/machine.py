@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from hypercall.abi.dispatcher import Dispatcher
+from hypercall.abi.given_registers import GivenRegisters
+from hypercall.abi.outcome import Outcome
 from hypercall.abi.record import CallRecord
 from hypercall.calls import HANDLERS
 from hypercall.cpu.interface import MODE_LONG
@@ -31,6 +33,7 @@ from hypercall.partition.memory import GuestMemory
 from hypercall.partition.partition import ARENA_PAGES, Partition
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.calls import DECLARATIONS, Call
+from hypercall.tlfs.registers import RegisterName
 from hypercall.trace.events import ConsoleEvent, HypercallEvent, MachineEvent
 from hypercall.trace.hub import TraceHub
 from hypercall.trace.kallsyms import find_kallsyms
@@ -343,6 +346,72 @@ class Machine:
                 return symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
         return find_kallsyms(self.partition.memory.ram, self._call_site_hint)
 
+    def registers(self, vp_index: int = 0) -> dict[str, int]:
+        """The general and control registers of a virtual processor, by their names.
+
+        Raises:
+            InputError: there is no such virtual processor.
+        """
+        context = self.processors.context(self.vp(vp_index))
+        names = [*(RegisterName(RegisterName.RAX + number) for number in range(16))]
+        names += [RegisterName.RIP, RegisterName.RFLAGS, RegisterName.CR0, RegisterName.CR2]
+        names += [RegisterName.CR3, RegisterName.CR4, RegisterName.EFER]
+        return {name.name.lower(): self.processors.registers.read(context, name) for name in names}
+
+    def write_register(self, vp_index: int, name: RegisterName, value: int) -> None:
+        """Set a register of a virtual processor, between runs.
+
+        Raises:
+            InputError: there is no such virtual processor, or it has no such register.
+        """
+        context = self.processors.context(self.vp(vp_index))
+        try:
+            self.processors.registers.write(context, name, value)
+        except KeyError:
+            raise InputError(
+                f"{name.name} is not a register of the processor: "
+                "use the partition's MSRs and registers for the others"
+            ) from None
+
+    def vp(self, index: int) -> VirtualProcessor:
+        """The virtual processor of a VP index.
+
+        Raises:
+            InputError: there is no such virtual processor.
+        """
+        vp = self.partition.by_index.get(index)
+        if vp is None:
+            raise InputError(
+                f"there is no virtual processor {index}: give an index below "
+                f"{len(self.partition.processors)}"
+            )
+        return vp
+
+    def call(
+        self,
+        control: int,
+        rdx: int = 0,
+        r8: int = 0,
+        *,
+        vp_index: int = 0,
+        registers: GivenRegisters | None = None,
+    ) -> Outcome:
+        """Make a call as if a virtual processor had made it, with its effect on the guest.
+
+        Args:
+            control: RCX, or EDX:EAX of a 32-bit caller.
+            rdx: RDX, or EBX:ECX.
+            r8: R8, or EDI:ESI.
+            vp_index: the caller.
+            registers: mode and XMM registers; by default 64-bit kernel code.
+
+        Raises:
+            InputError: there is no such virtual processor.
+        """
+        return self.dispatcher.dispatch(
+            self.vp(vp_index), control, rdx, r8, registers or GivenRegisters()
+        )
+
     # --- observing -----------------------------------------------------------------------------
 
     def emit(self, kind: str, text: str) -> None:
@@ -379,7 +448,6 @@ class Machine:
     def _call_site(self) -> int | None:
         """The return address of the caller of the hypercall page; None outside that page."""
         vp = self.processors.current
-        assert vp is not None
         context = self.processors.context(vp)
         rip = self._engine.get_rip(context)
         gpa = self._engine.translate(context, rip)

@@ -1,6 +1,5 @@
 """The virtual processors as the engine runs them: contexts, who could run, and their effects."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ class Processors:
         engine: the engine.
 
     Attributes:
-        current: the virtual processor whose context is loaded, or None before the first turn.
+        current: the virtual processor whose context is loaded, at first the boot processor.
         halted: the processors that rest until an interrupt.
         registers: the processor registers of every context.
         external_interrupt: tells whether an interrupt of the 8259A pair is pending for the
@@ -42,13 +41,14 @@ class Processors:
         self._contexts: dict[tuple[int, int], int] = {}
         self._run_time: dict[int, int] = {}
         self._turn_started = 0
-        self.current: VirtualProcessor | None = None
+        self.current: VirtualProcessor
         self.halted: set[VirtualProcessor] = set()
         self._idle: set[VirtualProcessor] = set()
         self.external_interrupt: Callable[[], bool] = lambda: False
         self.on_reset: Callable[[], None] = lambda: None
         self.on_crash: Callable[[Sequence[int], bytes | None], None] = lambda *_: None
-        self._partition: Partition | None = None
+        self._partition: Partition
+        self.memory_map: MemoryMap
 
     def attach(self, partition: "Partition", memory_map: MemoryMap) -> None:
         """Make a context for each virtual processor."""
@@ -57,6 +57,7 @@ class Processors:
         for vp in partition.processors:
             self._contexts[vp.index, 0] = memory_map.add_context(0)
             self._run_time[vp.index] = 0
+        self.load(partition.bootstrap)
 
     def context(self, vp: VirtualProcessor, vtl: int | None = None) -> int:
         """The number of the engine's context of a VP in a VTL, by default the active one."""
@@ -66,7 +67,6 @@ class Processors:
 
     def runnable(self) -> set[VirtualProcessor]:
         """The processors that could run now."""
-        assert self._partition is not None
         return {
             vp
             for vp in self._partition.processors
@@ -75,7 +75,6 @@ class Processors:
 
     def others_could_run(self) -> bool:
         """Whether a processor beside the current one could run now."""
-        assert self._partition is not None
         return any(
             vp is not self.current and vp.run_state is RunState.RUNNING and vp not in self.halted
             for vp in self._partition.processors
@@ -89,15 +88,13 @@ class Processors:
 
     def end_turn(self) -> None:
         """Account for the time of the turn that has just ended."""
-        if self.current is not None:
-            now = self._engine.time()
-            self._run_time[self.current.index] += now - self._turn_started
-            self._turn_started = now
+        now = self._engine.time()
+        self._run_time[self.current.index] += now - self._turn_started
+        self._turn_started = now
 
     def halt(self) -> None:
         """The current processor executed HLT: it rests unless an interrupt is ready for it."""
         vp = self.current
-        assert vp is not None
         if self._would_wake(vp):
             return
         self.halted.add(vp)
@@ -205,7 +202,6 @@ class Processors:
 
     def deadline_changed(self) -> None:
         """Let the current turn end no later than the next deadline."""
-        assert self._partition is not None
         deadline = self._partition.timers.next_deadline()
         if deadline is not None:
             self.end_turn_by(deadline)
@@ -224,7 +220,6 @@ class Processors:
 
     def untouched_ranges(self) -> list[tuple[int, int]]:
         """The pages of RAM that nothing has written since the machine was made."""
-        assert self._partition is not None
         memory = self._partition.memory
         written = self._engine.written_pages()
         low = memory.size_below_4g // _PAGE
@@ -259,8 +254,3 @@ def _end_of_zeros(written: bytearray, start: int, last: int) -> int:
         else:
             step = max(1, size // 2)
     return end
-
-
-def next_wake_ns(deadline: int | None) -> float:
-    """A deadline as a number that can be compared; infinity for none."""
-    return math.inf if deadline is None else float(deadline)

@@ -107,7 +107,7 @@ cdef enum:
     PAGE_WRITTEN = 2  # the guest or the host has written it
     PAGE_MAY_WRITE = 4  # TLB entries may allow stores
     # After so many watched stores a page of code is taken for data.
-    MANY_STORES = 64
+    MANY_STORES = 200
 
 cdef uint64_t ENTRY_ADDRESS = 0xFFFFFFFFFFFFF000ULL
 
