@@ -96,6 +96,19 @@ class Exits(Protocol):
         """
         ...
 
+    def control_write(self, register: int, value: int) -> bool:
+        """A write of a control register that is intercepted.
+
+        Returns:
+            True if the instruction is not carried out (contexts may have been switched); False
+            lets the engine carry it out.
+        """
+        ...
+
+    def table_write(self, register: str, instruction: bytes) -> None:
+        """A load of GDTR, IDTR, LDTR or TR that is intercepted; it is not carried out."""
+        ...
+
     def halt(self) -> None:
         """HLT; the instruction pointer is behind it already. Contexts may be switched."""
         ...

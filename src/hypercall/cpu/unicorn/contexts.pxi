@@ -15,6 +15,8 @@ cdef class Contexts(Translator):
         context.state = <uint8_t *>malloc(CONTEXT_SIZE)
         context.tlb = <uint8_t *>calloc(1, TLB_SIZE)
         context.table = table
+        context.injected = -1
+        context.delivering = -1
         if self.context_count == 0:
             memcpy(context.state, self.env, CONTEXT_SIZE)
             prepare_state(context.state)
@@ -44,6 +46,8 @@ cdef class Contexts(Translator):
         """Puts a context's registers to what they are after INIT."""
         reset_state(self.context_env(number), self.spin_exits)
         self.contexts[number].interrupt_request = 0
+        self.contexts[number].injected = -1
+        self.contexts[number].delivering = -1
         if number == self.current:
             u32(self.cs, CS_INTERRUPT_REQUEST)[0] = 0
         self.flush(number)
@@ -129,6 +133,59 @@ cdef class Contexts(Translator):
     def set_time_stamp_offset(self, int number, int64_t offset):
         """Sets what RDTSC and RDTSCP add to the clock in a context, in nanoseconds."""
         self.contexts[number].time_stamp_offset = offset
+
+    def share(self, int source, int target):
+        """Copies the registers that the VTLs of one processor share (TLFS, VSM, shared state).
+
+        Those are the general registers but RSP, CR2, DR0 to DR3, and the x87 and SSE state.
+        """
+        cdef uint8_t *here = self.context_env(source)
+        cdef uint8_t *there = self.context_env(target)
+        cdef uint64_t stack = u64(there, ENV_REGS + 32)[0]
+        memcpy(there + ENV_REGS, here + ENV_REGS, 128)
+        u64(there, ENV_REGS + 32)[0] = stack
+        u64(there, ENV_CR + 16)[0] = u64(here, ENV_CR + 16)[0]
+        memcpy(there + ENV_DR, here + ENV_DR, 32)
+        memcpy(there + ENV_FPUS - 4, here + ENV_FPUS - 4, ENV_XMM - ENV_FPUS + 4)
+        memcpy(there + ENV_XMM, here + ENV_XMM, 32 * ENV_XMM_SIZE)
+        u64(there, ENV_XCR0)[0] = u64(here, ENV_XCR0)[0]
+
+    def inject(self, int number, int vector, int error_code):
+        """Delivers an exception in a context before its next instruction.
+
+        Args:
+            number: the context.
+            vector: the vector.
+            error_code: the error code, of which the vector decides whether it is pushed.
+        """
+        self.contexts[number].injected = vector
+        self.contexts[number].injected_error = error_code
+        self.contexts[number].injected_from_hardware = False
+        self.change_request(number, REQUEST_INJECTED, True)
+
+    def pending_injection(self, int number):
+        """The vector that `inject` has made pending and that is not yet delivered, or None."""
+        cdef int vector = self.contexts[number].injected
+        return None if vector < 0 else vector
+
+    def intercept_writes(self, int number, uint32_t control_registers, uint32_t tables):
+        """Says which writes exit to ``control_write`` and ``table_write``.
+
+        Args:
+            number: the context.
+            control_registers: bit n for CRn.
+            tables: bit 0 GDTR, 1 IDTR, 2 LDTR, 3 TR.
+        """
+        cdef uint8_t *env = self.context_env(number)
+        cdef uint64_t *others = u64(env, ENV_INTERCEPT)
+        cdef int table
+        cdef int[4] codes = [EXIT_GDTR_WRITE, EXIT_IDTR_WRITE, EXIT_LDTR_WRITE, EXIT_TR_WRITE]
+        (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = <uint16_t>control_registers
+        for table in range(4):
+            if tables >> table & 1:
+                others[0] |= <uint64_t>1 << (codes[table] - 0x160)
+            else:
+                others[0] &= ~(<uint64_t>1 << (codes[table] - 0x160))
 
     def set_nmi(self, int number):
         """Asserts the non-maskable interrupt of a context."""

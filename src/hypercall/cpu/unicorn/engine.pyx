@@ -55,6 +55,10 @@ cdef extern from * nogil:
     extern void x86_cpu_do_interrupt_x86_64(void *cs);
     extern void do_interrupt_x86_hardirq_x86_64(void *env, int vector, int is_hardware);
     extern void raise_exception_err_ra_x86_64(void *env, int vector, int error, uintptr_t back);
+    extern _Bool cpu_restore_state_x86_64(void *cs, uintptr_t back, _Bool leaving);
+    extern void cpu_x86_update_cr0_x86_64(void *env, uint32_t value);
+    extern void cpu_x86_update_cr3_x86_64(void *env, uint64_t value);
+    extern void cpu_x86_update_cr4_x86_64(void *env, uint32_t value);
     extern void tlb_flush_x86_64(void *cs);
     extern void tlb_flush_page_x86_64(void *cs, uint64_t address);
     extern void tlb_init_x86_64(void *cs);
@@ -69,6 +73,10 @@ cdef extern from * nogil:
     void x86_cpu_do_interrupt_x86_64(void *cs)
     void do_interrupt_x86_hardirq_x86_64(void *env, int vector, int is_hardware)
     void raise_exception_err_ra_x86_64(void *env, int vector, int error, uintptr_t back)
+    bint cpu_restore_state_x86_64(void *cs, uintptr_t back, bint leaving)
+    void cpu_x86_update_cr0_x86_64(void *env, uint32_t value)
+    void cpu_x86_update_cr3_x86_64(void *env, uint64_t value)
+    void cpu_x86_update_cr4_x86_64(void *env, uint32_t value)
     void tlb_flush_x86_64(void *cs)
     void tlb_flush_page_x86_64(void *cs, uint64_t address)
     void tlb_init_x86_64(void *cs)
@@ -122,6 +130,12 @@ cdef struct Context:
     uint64_t pages[PENDING_FLUSHES]
     uint32_t pauses
     int64_t time_stamp_offset
+    # An exception or interrupt to deliver before the next instruction; -1 for none.
+    int injected
+    int injected_error
+    bint injected_from_hardware
+    # The interrupt whose delivery is under way; -1 for none.
+    int delivering
 
 
 cdef struct Statistics:

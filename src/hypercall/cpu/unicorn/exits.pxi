@@ -131,6 +131,14 @@ cdef class Engine(Library):
                 self.exits.triple_fault()
                 return -1
             elif code == EXIT_ABANDON:
+                self.keep_delivery()
+                return -1
+            elif EXIT_WRITE_CR0 <= code <= EXIT_WRITE_CR15:
+                return self.serve_control_write()
+            elif EXIT_IDTR_WRITE <= code <= EXIT_TR_WRITE:
+                self.exits.table_write(
+                    ("IDTR", "GDTR", "LDTR", "TR")[code - EXIT_IDTR_WRITE], self.instruction()
+                )
                 return -1
             elif code == EXIT_RDPMC:
                 u32(self.env, ENV_ERROR_CODE)[0] = 0
@@ -145,6 +153,70 @@ cdef class Engine(Library):
         # Each of these instructions is two bytes, or three with a prefix byte.
         u64(self.env, ENV_EIP)[0] += self.instruction_length(length)
         u32(self.env, ENV_HFLAGS)[0] &= ~<uint32_t>HF_INHIBIT
+        return -1
+
+    cdef void keep_delivery(self):
+        # The access that was abandoned may have been part of an interrupt's delivery.
+        cdef Context *context
+        cdef int index
+        for index in range(self.context_count):
+            context = self.contexts[index]
+            if context.delivering >= 0:
+                context.injected = context.delivering
+                context.injected_from_hardware = True
+                context.delivering = -1
+                self.change_request(index, REQUEST_INJECTED, True)
+        u32(self.env, ENV_OLD_EXCEPTION)[0] = <uint32_t>-1
+
+    def instruction(self):
+        """The bytes at the instruction pointer of the running context, 15 at most."""
+        cdef uint8_t code[15]
+        cdef int count = self.fetch(code, 15)
+        return code[:count]
+
+    cdef int serve_control_write(self) except? -2:
+        # MOV to a control register, CLTS or LMSW whose register is intercepted.
+        cdef uint8_t code[8]
+        cdef int at = 0, register, source
+        cdef uint32_t rex = 0
+        cdef uint64_t value
+        self.fetch(code, 8)
+        while at < 3 and (
+            code[at] in (0x66, 0xF2, 0xF3, 0x67)
+            or (u32(self.env, ENV_HFLAGS)[0] & HF_CS64 and code[at] & 0xF0 == 0x40)
+        ):
+            if code[at] & 0xF0 == 0x40:
+                rex = code[at]
+            at += 1
+        if code[at + 1] == 0x06:
+            register = 0
+            value = u64(self.env, ENV_CR)[0] & ~<uint64_t>8
+            at += 2
+        elif code[at + 1] == 0x22:
+            register = (code[at + 2] >> 3) & 7
+            if rex & 4:
+                register += 8
+            source = (code[at + 2] & 7) + (8 if rex & 1 else 0)
+            value = u64(self.env, ENV_REGS + 8 * source)[0]
+            if not u32(self.env, ENV_HFLAGS)[0] & HF_CS64:
+                value &= 0xFFFFFFFFULL
+            at += 3
+        else:
+            source = (code[at + 2] & 7) + (8 if rex & 1 else 0)
+            register = 0
+            value = (u64(self.env, ENV_CR)[0] & ~<uint64_t>0xE) | (
+                u64(self.env, ENV_REGS + 8 * source)[0] & 0xF
+            )
+            at += 3
+        if self.exits.control_write(register, value):
+            return -1
+        if register == 0:
+            cpu_x86_update_cr0_x86_64(self.env, <uint32_t>value)
+        elif register == 3:
+            cpu_x86_update_cr3_x86_64(self.env, value)
+        elif register == 4:
+            cpu_x86_update_cr4_x86_64(self.env, <uint32_t>value)
+        u64(self.env, ENV_EIP)[0] += at
         return -1
 
     cdef int instruction_length(self, int length):

@@ -166,14 +166,51 @@ cdef int acknowledge_for(void *data) noexcept:
     cdef int vector = engine.acknowledge()
     if vector >= 0:
         engine.statistics.interrupts += 1
+        # If the delivery is abandoned half-way, it must be made again.
+        engine.contexts[engine.current].delivering = vector
+    return vector
+
+
+cdef void delivered(void *data) noexcept:
+    cdef Engine engine = <Engine>data
+    engine.contexts[engine.current].delivering = -1
+
+
+cdef int injected_for(void *data, bint *from_hardware) noexcept:
+    # Puts the injected event in place and returns its vector.
+    cdef Engine engine = <Engine>data
+    cdef Context *context = engine.contexts[engine.current]
+    cdef int vector = context.injected
+    u32(engine.cs, CS_INTERRUPT_REQUEST)[0] &= ~<uint32_t>REQUEST_INJECTED
+    context.injected = -1
+    if vector < 0:
+        return -1
+    from_hardware[0] = context.injected_from_hardware
+    if context.injected_from_hardware:
+        context.delivering = vector
+    else:
+        u32(engine.cs, CS_EXCEPTION_INDEX)[0] = vector
+        u32(engine.env, ENV_ERROR_CODE)[0] = context.injected_error
+        u32(engine.env, ENV_EXCEPTION_IS_INT)[0] = 0
     return vector
 
 
 cdef bint take_interrupt(void *cs, int request) noexcept:
     # Takes the place of the library's delivery, which knows no interrupt controller.
     cdef uint8_t *env = <uint8_t *>(u64(cs, CS_ENV)[0])
-    cdef uint8_t *cpu_class = <uint8_t *>(u64(cs, CS_CLASS)[0])
+    cdef void *engine = <void *>(u64(<uint8_t *>(u64(cs, CS_CLASS)[0]), CLASS_TLB_FILL_CPU)[0])
     cdef int vector
+    cdef bint from_hardware = False
+    if request & REQUEST_INJECTED:
+        vector = injected_for(engine, &from_hardware)
+        if vector >= 0 and from_hardware:
+            do_interrupt_x86_hardirq_x86_64(env, vector, 1)
+            delivered(engine)
+            return True
+        if vector >= 0:
+            x86_cpu_do_interrupt_x86_64(cs)
+            u32(cs, CS_EXCEPTION_INDEX)[0] = <uint32_t>-1
+            return True
     if request & REQUEST_NMI and not u32(env, ENV_HFLAGS2)[0] & HF2_NMI:
         u32(cs, CS_INTERRUPT_REQUEST)[0] &= ~<uint32_t>REQUEST_NMI
         u32(env, ENV_HFLAGS2)[0] |= HF2_NMI
@@ -184,10 +221,11 @@ cdef bint take_interrupt(void *cs, int request) noexcept:
         and u64(env, ENV_EFLAGS)[0] & INTERRUPT_FLAG
         and not u32(env, ENV_HFLAGS)[0] & HF_INHIBIT
     ):
-        vector = acknowledge_for(<void *>(u64(cpu_class, CLASS_TLB_FILL_CPU)[0]))
+        vector = acknowledge_for(engine)
         if vector < 0:
             u32(cs, CS_INTERRUPT_REQUEST)[0] &= ~<uint32_t>REQUEST_HARD
             return False
         do_interrupt_x86_hardirq_x86_64(env, vector, 1)
+        delivered(engine)
         return True
     return False

@@ -83,11 +83,13 @@ cdef enum:
     ENV_OLD_EXCEPTION = 5496
     ENV_VMCB = 5504
     ENV_INTERCEPT = 5520
+    ENV_INTERCEPT_CR_WRITE = 5530
 
 cdef enum:
     # interrupt_request bits
     REQUEST_HARD = 0x2
     REQUEST_NMI = 0x200
+    REQUEST_INJECTED = 0x100
     # hflags bits
     HF_CPL = 0x3
     HF_INHIBIT = 0x8
@@ -104,6 +106,12 @@ cdef enum:
     TLB_NOTDIRTY = 0x400
     # exceptions at and above this are exits of the SVM emulation
     EXIT_BASE = 0x100
+    EXIT_WRITE_CR0 = 0x110
+    EXIT_WRITE_CR15 = 0x11F
+    EXIT_IDTR_WRITE = 0x16A
+    EXIT_GDTR_WRITE = 0x16B
+    EXIT_LDTR_WRITE = 0x16C
+    EXIT_TR_WRITE = 0x16D
     EXIT_RDPMC = 0x16F
     EXIT_CPUID = 0x172
     EXIT_PAUSE = 0x177

@@ -331,6 +331,8 @@ cdef class Translator:
             if probe:
                 return 13
             self.statistics.violations += 1
+            if back:
+                cpu_restore_state_x86_64(self.cs, back, True)
             verdict = self.violation(address, gpa, access)
             if verdict == 1:
                 error[0] = 0
