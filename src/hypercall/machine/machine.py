@@ -122,11 +122,13 @@ class Machine:
         self._exits.attach(self._engine, self.board)
         self._exits.on_triple_fault = lambda: self._stop(StopReason.TRIPLE_FAULT)
         self.processors.external_interrupt = self.board.external_interrupt
+        self.processors.on_wake = self._shorten_turn
         self.processors.on_reset = lambda: self._stop(StopReason.RESET)
         self.processors.on_crash = self._crash
         self.vmbus = VmbusContactPoint(self.partition)
         self.board.bus.add(SynicTestDevice(self.partition))
         self._turns = Turns(self.partition.processors, self.configuration.seed)
+        self._turn_is_long = False
         self._stop_reason: StopReason | None = None
         self._exit_code: int | None = None
         self._detail = ""
@@ -258,17 +260,26 @@ class Machine:
         runnable = self.processors.runnable()
         if not runnable:
             return self._rest(now, limit_ns)
-        alone = len(runnable) == 1
+        self._turn_is_long = len(runnable) == 1
         vp = self._turns.next(runnable)
         self.processors.load(vp)
-        length = _LONG_TURN_NS if alone else self._turns.length()
+        length = _LONG_TURN_NS if self._turn_is_long else self._turns.length()
         engine.limit = engine.count + length // engine.factor
         if limit_ns is not None:
             self.processors.end_turn_by(limit_ns)
         self.processors.deadline_changed()
         engine.run()
+        self._turn_is_long = False
         self.processors.end_turn()
         return None
+
+    def _shorten_turn(self) -> None:
+        """Another processor woke in a turn that is long because there was no other."""
+        if self._turn_is_long:
+            self._turn_is_long = False
+            engine = self._engine
+            length = self._turns.length() // engine.factor
+            engine.limit = min(engine.limit, engine.count + length)
 
     def _rest(self, now: int, limit_ns: int | None) -> StopReason | None:
         """Let the clock reach the next deadline, for no processor can run before."""

@@ -31,6 +31,7 @@ class Processors:
         registers: the processor registers of every context.
         external_interrupt: tells whether an interrupt of the 8259A pair is pending for the
             boot processor.
+        on_wake: called when a processor that could not run can run again.
         on_reset: called when the guest resets the partition.
         on_crash: called with the parameters and the message when the guest says it crashed.
     """
@@ -45,6 +46,7 @@ class Processors:
         self.halted: set[VirtualProcessor] = set()
         self._idle: set[VirtualProcessor] = set()
         self.external_interrupt: Callable[[], bool] = lambda: False
+        self.on_wake: Callable[[], None] = lambda: None
         self.on_reset: Callable[[], None] = lambda: None
         self.on_crash: Callable[[Sequence[int], bytes | None], None] = lambda *_: None
         self._partition: Partition
@@ -117,8 +119,7 @@ class Processors:
         pending = self._pending(vp)
         self._engine.set_interrupt(self.context(vp), pending)
         if pending and vp in self.halted and self._would_wake(vp):
-            self.halted.discard(vp)
-            self._idle.discard(vp)
+            self._awake(vp)
 
     def flush_translations(self, flush: TranslationFlush) -> None:
         """Drop translations now for the running context, before its next turn for the others."""
@@ -175,6 +176,8 @@ class Processors:
     def _awake(self, vp: VirtualProcessor) -> None:
         self.halted.discard(vp)
         self._idle.discard(vp)
+        if vp is not self.current:
+            self.on_wake()
 
     def nmi(self, vp: VirtualProcessor) -> None:
         """Assert the non-maskable interrupt."""
