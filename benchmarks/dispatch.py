@@ -7,10 +7,8 @@ Usage: python benchmarks/dispatch.py [--calls 100000] [--rounds 5]
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from hypercall.abi.dispatcher import Dispatcher
 from hypercall.abi.outcome import Outcome, OutcomeKind
@@ -19,9 +17,7 @@ from hypercall.partition.configuration import PartitionConfiguration
 from hypercall.partition.standalone import standalone_partition
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.msrs import SyntheticMsr
-
-sys.path.insert(0, str(Path(__file__).parent))
-from shapes import INPUT_GPA, SHAPES, Shape  # noqa: E402
+from shapes import INPUT_GPA, SHAPES, Shape
 
 _STATUS = 0xFFFF
 _LEAST_CALLS = 500

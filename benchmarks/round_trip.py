@@ -9,17 +9,11 @@ Usage: python benchmarks/round_trip.py [--calls 100000] [--rounds 5]
 
 import argparse
 import struct
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from hypercall.machine.configuration import MachineConfiguration
-from hypercall.machine.machine import Machine
-from hypercall.machine.result import StopReason
-
-sys.path.insert(0, str(Path(__file__).parent))
-from shapes import INPUT_GPA, SHAPES, Shape  # noqa: E402
+from hypercall import Machine, MachineConfiguration, StopReason
+from shapes import INPUT_GPA, SHAPES, Shape
 
 _HYPERCALL_PAGE = 0x200000
 _RETURN_PAGE = 0x202000

@@ -6,8 +6,7 @@ becomes the machine's exit code.
 Usage: python examples/flat_guest.py
 """
 
-from hypercall.machine.configuration import MachineConfiguration
-from hypercall.machine.machine import Machine
+from hypercall import Machine, MachineConfiguration
 from hypercall.trace.strace import StraceWriter
 
 GUEST = bytes.fromhex(

@@ -3,8 +3,7 @@
 Usage: python examples/inspect_partition.py
 """
 
-from hypercall.machine.configuration import MachineConfiguration
-from hypercall.machine.machine import Machine
+from hypercall import Machine, MachineConfiguration
 from hypercall.tlfs.msrs import SyntheticMsr
 
 

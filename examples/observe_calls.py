@@ -7,10 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from hypercall import Call, Machine, MachineConfiguration
 from hypercall.abi.decoder import decode_call
-from hypercall.machine.configuration import MachineConfiguration
-from hypercall.machine.machine import Machine
-from hypercall.tlfs.calls import Call
 from hypercall.trace.events import HypercallEvent
 
 ENOUGH = 50

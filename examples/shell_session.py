@@ -10,11 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from hypercall import Machine, MachineConfiguration, RunResult, StopReason
 from hypercall.cli.summary import write_summary
-from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.initrd import build_initrd
-from hypercall.machine.machine import Machine
-from hypercall.machine.result import RunResult, StopReason
 from hypercall.trace.statistics import Statistics
 from hypercall.trace.strace import StraceWriter
 
