@@ -36,23 +36,10 @@ from tests.guests.layout import (
 EOI = 0x40000070
 ROW_SIZE = 0x200
 ROW_OUTPUT = 0x100
-ROW_REGISTERS = [
-    "rax",
-    "rcx",
-    "rdx",
-    "rbx",
-    "rbp",
-    "rsi",
-    "rdi",
-    "r8",
-    "r9",
-    "r10",
-    "r11",
-    "r12",
-    "r13",
-    "r14",
-    "r15",
-]
+ROW_REGISTERS = (
+    *("rax", "rcx", "rdx", "rbx", "rbp", "rsi", "rdi"),
+    *(f"r{number}" for number in range(8, 16)),
+)
 KEPT = {"rbx": 0xB1, "rbp": 0xB2, "rsi": 0xB3, "rdi": 0xB4} | {
     f"r{number}": 0xA0 + number for number in range(9, 16)
 }
