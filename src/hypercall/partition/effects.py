@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from hypercall.tlfs.registers import RegisterName
+
 if TYPE_CHECKING:
     from hypercall.partition.virtual_processor import VirtualProcessor
     from hypercall.tlfs.initial_context import InitialVpContext
+
+
+SHARED_GENERAL_REGISTERS = tuple(
+    name for name in range(RegisterName.RAX, RegisterName.R15 + 1) if name != RegisterName.RSP
+)
+"""The general registers that the VTLs of a virtual processor share: all but RSP."""
 
 
 class TranslationFlush(NamedTuple):
@@ -74,6 +82,53 @@ class Effects(Protocol):
 
     def run_time(self, vp: "VirtualProcessor") -> int:
         """Return how long the VP has run so far, in nanoseconds."""
+
+    def vtl_enabled(self, vp: "VirtualProcessor", vtl: int, context: "InitialVpContext") -> None:
+        """The VP has a VTL more: its private registers are the given ones, others as after INIT.
+
+        It does not run yet. The same effect for a VTL that is there already gives it those
+        registers anew.
+        """
+
+    def vtl_disabled(self, vp: "VirtualProcessor", vtl: int) -> None:
+        """The private registers and the translations of a VTL of the VP are gone."""
+
+    def switch_vtl(self, vp: "VirtualProcessor", source: int, target: int) -> None:
+        """The VP runs the private state of another VTL from now on; ``vp.active_vtl`` says so.
+
+        Shared registers (the general ones but RSP, x87, XMM, XCR0, CR2, DR0 to DR3, and DR6 where
+        it is shared) keep their values. The instruction pointer of the source stays as it is.
+        """
+
+    def protection_changed(self, vtl: int, pages: Sequence[int] | None) -> None:
+        """What code in a VTL may do with guest-physical pages has changed, for every VP.
+
+        Args:
+            vtl: the VTL that is restricted; `GuestMemory.resolve` gives what it may do now.
+            pages: the page numbers, or None for all of them.
+        """
+
+    def intercepts_changed(self, vp: "VirtualProcessor", vtl: int) -> None:
+        """Which register accesses in a VTL of the VP are intercepted has changed.
+
+        ``vp.vtls[vtl].intercepted`` holds the bits of HvX64RegisterCrInterceptControl.
+        """
+
+    def inject_exception(
+        self, vp: "VirtualProcessor", vtl: int, vector: int, error_code: int | None, parameter: int
+    ) -> None:
+        """Raise an exception before the next instruction of a VTL of the VP.
+
+        Args:
+            vp: the VP.
+            vtl: the VTL, which need not be the active one.
+            vector: 0 to 31.
+            error_code: the error code, or None for an exception that has none.
+            parameter: the address of a page fault, or what goes to DR6 for a debug exception.
+        """
+
+    def set_address_space(self, vp: "VirtualProcessor", vtl: int, cr3: int) -> None:
+        """Set CR3 without dropping a translation."""
 
     def deadline_changed(self) -> None:
         """The earliest deadline of the timer queue may have become another."""
@@ -180,6 +235,40 @@ class RecordingEffects:
     def run_time(self, vp: "VirtualProcessor") -> int:
         """Return the partition's whole time: a VP without a machine rests never."""
         return vp.partition.clock.now()
+
+    def vtl_enabled(self, vp: "VirtualProcessor", vtl: int, context: "InitialVpContext") -> None:
+        """Record the effect."""
+        self._record("vtl_enabled", vp, vtl, context)
+
+    def vtl_disabled(self, vp: "VirtualProcessor", vtl: int) -> None:
+        """Record the effect."""
+        self._record("vtl_disabled", vp, vtl)
+
+    def switch_vtl(self, vp: "VirtualProcessor", source: int, target: int) -> None:
+        """Record the effect and carry the shared general registers over."""
+        for name in SHARED_GENERAL_REGISTERS:
+            if (vp.index, source, name) in self.registers:
+                self.registers[vp.index, target, name] = self.registers[vp.index, source, name]
+        self._record("switch_vtl", vp, source, target)
+
+    def protection_changed(self, vtl: int, pages: Sequence[int] | None) -> None:
+        """Record the effect."""
+        self._record("protection_changed", vtl, None if pages is None else tuple(pages))
+
+    def intercepts_changed(self, vp: "VirtualProcessor", vtl: int) -> None:
+        """Record the effect."""
+        self._record("intercepts_changed", vp, vtl)
+
+    def inject_exception(
+        self, vp: "VirtualProcessor", vtl: int, vector: int, error_code: int | None, parameter: int
+    ) -> None:
+        """Record the effect."""
+        self._record("inject_exception", vp, vtl, vector, error_code, parameter)
+
+    def set_address_space(self, vp: "VirtualProcessor", vtl: int, cr3: int) -> None:
+        """Record the effect and keep the value."""
+        self.registers[vp.index, vtl, RegisterName.CR3] = cr3
+        self._record("set_address_space", vp, vtl, cr3)
 
     def deadline_changed(self) -> None:
         """Do nothing: without a machine nobody waits for deadlines."""
