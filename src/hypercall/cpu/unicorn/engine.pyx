@@ -60,6 +60,7 @@ cdef extern from * nogil:
     extern void cpu_x86_update_cr3_x86_64(void *env, uint64_t value);
     extern void cpu_x86_update_cr4_x86_64(void *env, uint32_t value);
     extern void tlb_flush_x86_64(void *cs);
+    extern void tb_flush_jmp_cache_x86_64(void *cs, uint64_t address);
     extern void tlb_flush_page_x86_64(void *cs, uint64_t address);
     extern void tlb_init_x86_64(void *cs);
     extern void tlb_set_page_with_attrs_x86_64(void *cs, uint64_t address, uint64_t physical,
@@ -78,6 +79,7 @@ cdef extern from * nogil:
     void cpu_x86_update_cr3_x86_64(void *env, uint64_t value)
     void cpu_x86_update_cr4_x86_64(void *env, uint32_t value)
     void tlb_flush_x86_64(void *cs)
+    void tb_flush_jmp_cache_x86_64(void *cs, uint64_t address)
     void tlb_flush_page_x86_64(void *cs, uint64_t address)
     void tlb_init_x86_64(void *cs)
     void tlb_set_page_with_attrs_x86_64(void *cs, uint64_t address, uint64_t physical,
@@ -96,6 +98,11 @@ cdef enum:
     INTERRUPT_FLAG = 0x200
     PAGE = 4096
     PENDING_FLUSHES = 64
+    # So many fills of pages that are not global are remembered for the next write of CR3.
+    LOCAL_FILLS = 512
+    # After so many fills the library's own flush may choose another size for its table.
+    FILLS_BEFORE_FULL_FLUSH = 4096
+    PROTECTION_GLOBAL = 0x100
     SLICE_OF_PAUSES = 16
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
@@ -129,7 +136,13 @@ cdef struct Context:
     int pending
     uint64_t pages[PENDING_FLUSHES]
     uint32_t pauses
+    # The TLB entries that a write of CR3 must drop: mode in bits 31:30, index below.
+    uint32_t fills
+    uint32_t local_count
+    uint32_t local[LOCAL_FILLS]
     int64_t time_stamp_offset
+    # The control registers whose writes exit to Python.
+    uint32_t control_intercepts
     # An exception or interrupt to deliver before the next instruction; -1 for none.
     int injected
     int injected_error

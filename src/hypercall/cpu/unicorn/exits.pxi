@@ -208,12 +208,13 @@ cdef class Engine(Library):
                 u64(self.env, ENV_REGS + 8 * source)[0] & 0xF
             )
             at += 3
-        if self.exits.control_write(register, value):
-            return -1
+        if self.contexts[self.current].control_intercepts >> register & 1:
+            if self.exits.control_write(register, value):
+                return -1
         if register == 0:
             cpu_x86_update_cr0_x86_64(self.env, <uint32_t>value)
         elif register == 3:
-            cpu_x86_update_cr3_x86_64(self.env, value)
+            self.write_cr3(value)
         elif register == 4:
             cpu_x86_update_cr4_x86_64(self.env, <uint32_t>value)
         u64(self.env, ENV_EIP)[0] += at

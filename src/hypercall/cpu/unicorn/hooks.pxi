@@ -8,7 +8,7 @@ cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) n
         uc_emu_stop(uc)
         return
     progress.count += size
-    if 2 <= size <= 4:
+    if size == 2 or size == 3:
         # Through a pointer, so that the compiler keeps it out of this small function.
         progress.repeat(progress, address, size)
 

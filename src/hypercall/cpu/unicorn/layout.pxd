@@ -26,6 +26,7 @@ cdef enum:
     TLB_MODES = 3
     TLB_DESCRIPTOR = 32
     TLB_DESCRIPTOR_SIZE = 696
+    TLB_DESCRIPTOR_USED = 32
     TLB_DESCRIPTOR_VICTIMS = 48
     TLB_VICTIMS = 8
     TLB_FAST = 2128
@@ -38,6 +39,8 @@ cdef enum:
     ENTRY_CODE = 16
     ENTRY_PHYSICAL = 24
     ENTRY_ADDEND = 32
+    # The library leaves the rest of an entry alone and copies it along.
+    ENTRY_OWN = 40
     # TranslationBlock
     BLOCK_PAGES = 72
     # CPUX86State; its first CONTEXT_SIZE bytes are what belongs to one virtual processor
@@ -107,6 +110,7 @@ cdef enum:
     # exceptions at and above this are exits of the SVM emulation
     EXIT_BASE = 0x100
     EXIT_WRITE_CR0 = 0x110
+    EXIT_WRITE_CR3 = 0x113
     EXIT_WRITE_CR15 = 0x11F
     EXIT_IDTR_WRITE = 0x16A
     EXIT_GDTR_WRITE = 0x16B

@@ -174,6 +174,8 @@ cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
         | (<uint64_t>1 << (EXIT_MONITOR - 0x160))
         | (<uint64_t>1 << (EXIT_MWAIT - 0x160))
     )
+    # Writes of CR3, which this module does itself.
+    (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = 1 << 3
     if spin_exits:
         intercept |= <uint64_t>1 << (EXIT_PAUSE - 0x160)
     u64(env, ENV_INTERCEPT)[0] = intercept
@@ -206,6 +208,19 @@ cdef void sweep(uint8_t *tlb, uint8_t *pages, uint64_t ram_size, uint64_t only) 
             if page < ram_size and (page == only or only == NEVER):
                 sweep_entry(entry, pages[page >> 12])
             entry += ENTRY_SIZE
+
+
+cdef bint drop_local(uint8_t *cs, uint8_t *entry) noexcept:
+    # Empties a TLB entry unless its page is global; returns whether it was in use.
+    cdef uint64_t code = u64(entry, ENTRY_CODE)[0]
+    if u64(entry, ENTRY_OWN)[0] == 1 or (
+        code == NEVER and u64(entry, ENTRY_READ)[0] == NEVER and u64(entry, ENTRY_WRITE)[0] == NEVER
+    ):
+        return False
+    if code != NEVER:
+        tb_flush_jmp_cache_x86_64(cs, code & ~<uint64_t>0xFFF)
+    memset(entry, 0xFF, ENTRY_SIZE)
+    return True
 
 
 cdef void free_tlb(uint8_t *tlb) noexcept:

@@ -76,8 +76,8 @@ cdef void repeat_string(Progress *progress, uint64_t address, uint32_t size) noe
         return
     if source == NULL:
         value = u64(env, ENV_REGS)[0]
-        if width == 1:
-            memset(target, value & 0xFF, times)
+        if width == 1 or value == 0:
+            memset(target, value & 0xFF, times * width)
         elif width == 8:
             for index in range(times):
                 u64(target, index * 8)[0] = value

@@ -294,6 +294,8 @@ cdef class Translator:
             self.mark_written(slot)
         if not dirty:
             allowed &= ~2
+        if value & 0x100 and cr4 & 0x80:
+            allowed |= PROTECTION_GLOBAL
         protection[0] = allowed
         return 0
 
@@ -315,6 +317,7 @@ cdef class Translator:
         cdef int protection = 0, vector, granted, verdict
         cdef uint8_t state = 0
         cdef uint8_t *slot
+        cdef bint is_global
         self.statistics.fills += 1
         vector = self.walk(self.env, address, access, mode, True, &gpa, &protection, &size, error)
         if vector:
@@ -339,6 +342,7 @@ cdef class Translator:
                 return 13
             if verdict == 2:
                 return EXIT_ABANDON
+        is_global = (protection & PROTECTION_GLOBAL) != 0
         protection &= granted
         backing = entry & ENTRY_ADDRESS
         if backing < self.ram_size:
@@ -376,8 +380,9 @@ cdef class Translator:
         tlb_set_page_with_attrs_x86_64(
             self.cs, address & ~<uint64_t>0xFFF, backing, 0, protection, mode, size
         )
+        slot = tlb_entry(self.cs, mode, address)
+        self.remember_fill(mode, address, slot, is_global)
         if protection & 2 and backing < self.ram_size:
-            slot = tlb_entry(self.cs, mode, address)
             if state & PAGE_HAS_CODE:
                 # Every store comes here again, and the library drops the blocks that it hits.
                 u64(slot, ENTRY_WRITE)[0] |= TLB_INVALID | TLB_NOTDIRTY
@@ -385,6 +390,54 @@ cdef class Translator:
                 # No code comes from this page, so its stores need not be watched.
                 u64(slot, ENTRY_WRITE)[0] &= ~<uint64_t>TLB_NOTDIRTY
         return 0
+
+    cdef inline void remember_fill(self, int mode, uint64_t address, uint8_t *slot,
+                                   bint is_global):
+        cdef Context *context = self.contexts[self.current]
+        context.fills += 1
+        u64(slot, ENTRY_OWN)[0] = is_global
+        if is_global:
+            return
+        if context.local_count < LOCAL_FILLS:
+            context.local[context.local_count] = <uint32_t>mode << 30 | <uint32_t>(
+                (<uint64_t>slot - u64(self.cs, CS_TLB + TLB_FAST + mode * TLB_FAST_SIZE + 8)[0])
+                >> ENTRY_SHIFT
+            )
+        context.local_count += 1
+
+    cdef void write_cr3(self, uint64_t value):
+        # Loads CR3 and drops the translations of pages that are not global. The library's own
+        # way drops all, clears its whole table, and is most of what a context switch costs.
+        cdef Context *context = self.contexts[self.current]
+        cdef uint8_t *tlb = self.cs + CS_TLB
+        cdef uint32_t index, slot_index
+        cdef int mode, victim
+        cdef uint8_t *entry
+        if (
+            not u64(self.env, ENV_CR + 32)[0] & 0x80
+            or context.local_count > LOCAL_FILLS
+            or context.fills > FILLS_BEFORE_FULL_FLUSH
+        ):
+            context.local_count = 0
+            context.fills = 0
+            cpu_x86_update_cr3_x86_64(self.env, value)
+            return
+        u64(self.env, ENV_CR + 24)[0] = value
+        for index in range(context.local_count):
+            mode = context.local[index] >> 30
+            slot_index = (context.local[index] & 0x3FFFFFFF) & <uint32_t>(
+                u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE)[0] >> ENTRY_SHIFT
+            )
+            entry = <uint8_t *>(u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE + 8)[0])
+            entry += <uint64_t>slot_index << ENTRY_SHIFT
+            if drop_local(self.cs, entry):
+                u64(tlb, TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE + TLB_DESCRIPTOR_USED)[0] -= 1
+        for mode in range(TLB_MODES):
+            entry = tlb + TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE + TLB_DESCRIPTOR_VICTIMS
+            for victim in range(TLB_VICTIMS):
+                drop_local(self.cs, entry)
+                entry += ENTRY_SIZE
+        context.local_count = 0
 
     cdef bint block_is_in(self, uint64_t backing, uintptr_t back):
         # Whether the block that is running was translated from the page at `backing`.
