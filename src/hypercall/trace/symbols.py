@@ -12,10 +12,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
-
 from hypercall.errors import InputError
 
 
@@ -115,6 +111,11 @@ def symbols_of_elf(data: bytes) -> SymbolTable:
     Raises:
         InputError: ``data`` is not an ELF file, or is damaged.
     """
+    # Not at the top: it takes as long as a fifth of this package, and few guests bring an ELF.
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
     try:
         elf = ELFFile(io.BytesIO(data))
         section = elf.get_section_by_name(".symtab")
