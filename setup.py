@@ -28,8 +28,8 @@ setup(
                 depends=sorted(str(path) for path in SOURCES.glob("*.p[xy][id]")),
                 include_dirs=[str(UNICORN / "include")],
                 library_dirs=[str(UNICORN / "lib")],
-                # No path to the library is built in: hypercall.cpu.unicorn imports unicorn first,
-                # whose binding loads it, and the linker takes the loaded one by its name.
+                # No path to the library is built in: hypercall.cpu.unicorn loads that of the
+                # installed wheel first, and the linker takes the loaded one by its name.
                 extra_link_args=["-l:libunicorn.so.2"],
                 extra_compile_args=["-O3", "-Wno-unused-function"],
             )

@@ -16,7 +16,8 @@ from hypercall.machine.initrd import build_initrd
 from hypercall.trace.statistics import Statistics
 from hypercall.trace.strace import StraceWriter
 
-PROMPT = b"\n/ # "
+# Busybox shows where it is; some builds call / home.
+PROMPTS = (b"\n/ # ", b"\n~ # ")
 _REMEMBERED = 64
 
 # Busybox asks the terminal where its cursor is, and does without an answer.
@@ -48,7 +49,7 @@ class Typist:
 
     def _read(self, data: bytes) -> None:
         self._seen = (self._seen + data)[-_REMEMBERED:]
-        if PROMPT in self._seen and self._left:
+        if self._left and any(prompt in self._seen for prompt in PROMPTS):
             self._seen = b""
             self._machine.console.feed(self._left.pop(0).encode() + b"\n")
 
