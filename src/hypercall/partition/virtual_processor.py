@@ -152,6 +152,21 @@ class VirtualProcessor:
         self.active_vtl = vtl
         self.partition.effects.start_processor(self, vtl, context)
 
+    def interrupting_vtl(self) -> int | None:
+        """Return the highest VTL above the active one that has an interrupt to take, or None.
+
+        The VTL's task priority decides; RFLAGS.IF of either VTL does not (TLFS, VSM, virtual
+        interrupt management).
+        """
+        if len(self.vtls) == 1:
+            return None
+        for vtl in sorted(self.vtls, reverse=True):
+            if vtl <= self.active_vtl:
+                return None
+            if self.vtls[vtl].apic.pending_vector() is not None:
+                return vtl
+        return None
+
     def pending_vector(self) -> int | None:
         """Return the vector that the VP would take now in the VTL it runs in, or None."""
         return self.vtls[self.active_vtl].apic.pending_vector()
