@@ -17,6 +17,16 @@ _PAGE = 4096
 _CODE_SEGMENT = 1
 _REAL_MODE_CODE = 0x9B00
 _MANY_RANGES = 64
+_DEBUG, _PAGE_FAULT = 1, 14
+# Bits of HvX64RegisterCrInterceptControl (TLFS, VSM, secure register intercepts).
+_CR0_WRITE, _CR4_WRITE = 1 << 0, 1 << 1
+_FIRST_TABLE_WRITE = 15
+_INTERCEPTED_MSRS = (
+    *((5, 0xC0000082), (6, 0xC0000082), (7, 0xC0000081), (8, 0xC0000081)),
+    *((9, 0xC0000083), (10, 0xC0000083), (13, 0xC0000080), (14, 0xC0000080)),
+    *((19, 0x174), (20, 0x176), (21, 0x175), (22, 0xC0000084), (23, 0xC0000103)),
+)
+"""(bit, MSR) of the accesses that the engine serves itself unless they are trapped."""
 
 
 class Processors:
@@ -45,6 +55,9 @@ class Processors:
         self.current: VirtualProcessor
         self.halted: set[VirtualProcessor] = set()
         self._idle: set[VirtualProcessor] = set()
+        self._suspended: set[VirtualProcessor] = set()
+        # VTLs that were left while they rested; whether they rested whatever IF is.
+        self._resting: dict[tuple[VirtualProcessor, int], bool] = {}
         self.external_interrupt: Callable[[], bool] = lambda: False
         self.on_wake: Callable[[], None] = lambda: None
         self.on_reset: Callable[[], None] = lambda: None
@@ -83,7 +96,10 @@ class Processors:
         )
 
     def load(self, vp: VirtualProcessor) -> None:
-        """Give the turn to a processor."""
+        """Give the turn to a processor, in the highest VTL that has an interrupt for it."""
+        target = vp.interrupting_vtl()
+        if target is not None:
+            self._partition.vsm.interrupt_entry(vp, target)
         self._engine.switch(self.context(vp))
         self.current = vp
         self._turn_started = self._engine.time()
@@ -108,6 +124,8 @@ class Processors:
         return vp.bootstrap and self.external_interrupt()
 
     def _would_wake(self, vp: VirtualProcessor) -> bool:
+        if vp.interrupting_vtl() is not None:
+            return True
         return self._pending(vp) and (
             vp in self._idle or self._engine.interrupts_enabled(self.context(vp))
         )
@@ -116,10 +134,13 @@ class Processors:
 
     def interrupt_changed(self, vp: VirtualProcessor) -> None:
         """See whether the processor has an interrupt to take; wake it if so."""
-        pending = self._pending(vp)
-        self._engine.set_interrupt(self.context(vp), pending)
-        if pending and vp in self.halted and self._would_wake(vp):
-            self._awake(vp)
+        self._engine.set_interrupt(self.context(vp), self._pending(vp))
+        if vp in self.halted:
+            if self._would_wake(vp):
+                self._awake(vp)
+        elif vp is self.current and vp.interrupting_vtl() is not None:
+            # Whatever the guest's IF is, the higher VTL is entered before the next block.
+            self._engine.limit = 0
 
     def flush_translations(self, flush: TranslationFlush) -> None:
         """Drop translations now for the running context, before its next turn for the others."""
@@ -149,6 +170,20 @@ class Processors:
         if vp is self.current:
             self._engine.stop()
 
+    def suspend(self, vp: VirtualProcessor) -> None:
+        """Rest with the instruction pointer on the call; an interrupt is taken meanwhile."""
+        if self._would_wake(vp):
+            return
+        self._suspended.add(vp)
+        self.halted.add(vp)
+        if vp is self.current:
+            self._engine.stop()
+
+    def resume(self, vp: VirtualProcessor) -> None:
+        """Let a suspended processor run on."""
+        if vp in self._suspended:
+            self._awake(vp)
+
     def start_processor(self, vp: VirtualProcessor, vtl: int, context: InitialVpContext) -> None:
         """Load the registers; the processor takes part in the turns from now on."""
         number = self.context(vp, vtl)
@@ -176,8 +211,81 @@ class Processors:
     def _awake(self, vp: VirtualProcessor) -> None:
         self.halted.discard(vp)
         self._idle.discard(vp)
+        self._suspended.discard(vp)
         if vp is not self.current:
             self.on_wake()
+
+    # --- virtual trust levels --------------------------------------------------------------
+
+    def vtl_enabled(self, vp: VirtualProcessor, vtl: int, context: InitialVpContext) -> None:
+        """Give the VP a context for a VTL, or give the one it has its initial registers."""
+        if (vp.index, vtl) not in self._contexts:
+            self._contexts[vp.index, vtl] = self.memory_map.add_context(vtl)
+        number = self._contexts[vp.index, vtl]
+        self._engine.reset_context(number)
+        self.registers.write_context(number, context)
+
+    def vtl_disabled(self, vp: VirtualProcessor, vtl: int) -> None:
+        """Put the VTL's context back to reset state; it stays for the case of another enabling."""
+        number = self._contexts.get((vp.index, vtl))
+        if number is not None:
+            self._engine.reset_context(number)
+
+    def switch_vtl(self, vp: VirtualProcessor, source: int, target: int) -> None:
+        """Carry the shared registers over; a running VP goes on in the target's context."""
+        here, there = self.context(vp, source), self.context(vp, target)
+        self._engine.share(here, there)
+        if vp in self.halted:
+            # It rested in the VTL that it leaves, and will rest again when it comes back.
+            self._resting[vp, source] = vp in self._idle
+            self._awake(vp)
+        if vp is self.current:
+            self._engine.switch(there)
+        idle = self._resting.pop((vp, target), None)
+        self._engine.set_interrupt(there, self._pending(vp))
+        if idle is not None and not self._would_wake(vp):
+            self.halted.add(vp)
+            if idle:
+                self._idle.add(vp)
+            if vp is self.current:
+                self._engine.stop()
+        elif vp is self.current and vp.interrupting_vtl() is not None:
+            self._engine.limit = 0
+
+    def protection_changed(self, vtl: int, pages: Sequence[int] | None) -> None:
+        """Let the engine take over what a VTL may do with guest-physical pages."""
+        self.memory_map.protection_changed(vtl, pages)
+
+    def intercepts_changed(self, vp: VirtualProcessor, vtl: int) -> None:
+        """Let writes of the intercepted registers exit."""
+        bits = vp.vtls[vtl].intercepted
+        controls = (1 if bits & _CR0_WRITE else 0) | (1 << 4 if bits & _CR4_WRITE else 0)
+        tables = bits >> _FIRST_TABLE_WRITE & 0xF
+        self._engine.intercept_writes(self.context(vp, vtl), controls, tables)
+        for bit, msr in _INTERCEPTED_MSRS:
+            wanted = any(
+                state.intercepted >> bit & 1
+                for other in self._partition.processors
+                for state in other.vtls.values()
+            )
+            self._engine.trap_msr(msr, wanted)
+
+    def inject_exception(
+        self, vp: VirtualProcessor, vtl: int, vector: int, error_code: int | None, parameter: int
+    ) -> None:
+        """Raise an exception before the next instruction of a VTL of the VP."""
+        number = self.context(vp, vtl)
+        if vector == _PAGE_FAULT:
+            self._engine.set_control(number, 2, parameter)
+        elif vector == _DEBUG:
+            self._engine.set_state(number, "dr6", parameter)
+        self._engine.inject(number, vector, error_code or 0)
+
+    def set_address_space(self, vp: VirtualProcessor, vtl: int, cr3: int) -> None:
+        """Set CR3 without dropping a translation."""
+        self._engine.set_control(self.context(vp, vtl), 3, cr3, flush=False)
+
+    # --- others --------------------------------------------------------------------------------
 
     def nmi(self, vp: VirtualProcessor) -> None:
         """Assert the non-maskable interrupt."""

@@ -76,12 +76,19 @@ cdef class Contexts(Translator):
         context.sweep = False
 
     def switch(self, int number):
-        """Makes a context the running one. Allowed between runs and in exits at block ends."""
+        """Makes a context the running one.
+
+        Allowed between runs, and in exits that say so; in the exit of a memory violation it
+        takes effect when the instruction has been abandoned.
+        """
         cdef Context *context
-        if number == self.current:
-            return
         if number < 0 or number >= self.context_count:
             raise IndexError("no such context")
+        if self.in_violation:
+            self.deferred = number
+            return
+        if number == self.current:
+            return
         self.statistics.switches += 1
         if self.current >= 0:
             context = self.contexts[self.current]

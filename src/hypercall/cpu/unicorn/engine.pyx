@@ -113,6 +113,15 @@ cdef uint64_t VOID_BASE = 0xF200000000ULL
 cdef uint64_t DEVICE_BASE = 0xF300000000ULL
 
 
+# The MSRs that are plain registers of the processor: SYSENTER, PAT, EFER and those of SYSCALL,
+# the segment bases, TSC_AUX.
+NATIVE_MSRS = (
+    *(0x174, 0x175, 0x176, 0x277),
+    *(0xC0000080, 0xC0000081, 0xC0000082, 0xC0000083, 0xC0000084),
+    *(0xC0000100, 0xC0000101, 0xC0000102, 0xC0000103),
+)
+
+
 cdef enum:
     # What a table entry holds beside the address of the backing page.
     ENTRY_ALL = 0xF

@@ -85,11 +85,14 @@ cdef class Engine(Library):
         cdef uint64_t value
         cdef int length = 2
         cdef Context *context
+        cdef int before = self.current
         try:
             if code == EXIT_MSR:
                 if u32(self.env, ENV_ERROR_CODE)[0] == 0:
                     self.statistics.msr_reads += 1
                     answer = self.read_msr_exit(u32(self.env, ENV_REGS + 8)[0])
+                    if self.current != before:
+                        return -1
                     if answer is None:
                         u32(self.env, ENV_ERROR_CODE)[0] = 0
                         return 13
@@ -101,7 +104,10 @@ cdef class Engine(Library):
                     value = u32(self.env, ENV_REGS)[0] | (
                         <uint64_t>u32(self.env, ENV_REGS + 16)[0] << 32
                     )
-                    if not self.write_msr_exit(u32(self.env, ENV_REGS + 8)[0], value):
+                    done = self.write_msr_exit(u32(self.env, ENV_REGS + 8)[0], value)
+                    if self.current != before:
+                        return -1
+                    if not done:
                         u32(self.env, ENV_ERROR_CODE)[0] = 0
                         return 13
             elif code == EXIT_CPUID:
@@ -132,6 +138,9 @@ cdef class Engine(Library):
                 return -1
             elif code == EXIT_ABANDON:
                 self.keep_delivery()
+                if self.deferred >= 0:
+                    self.switch(self.deferred)
+                    self.deferred = -1
                 return -1
             elif EXIT_WRITE_CR0 <= code <= EXIT_WRITE_CR15:
                 return self.serve_control_write()
@@ -149,6 +158,9 @@ cdef class Engine(Library):
                 raise HypercallError(f"the engine left the guest for an unknown reason ({code:#x})")
         except BaseException as error:
             self.fail(error)
+            return -1
+        if self.current != before:
+            # The exit has entered another VTL; the instruction is not done.
             return -1
         # Each of these instructions is two bytes, or three with a prefix byte.
         u64(self.env, ENV_EIP)[0] += self.instruction_length(length)

@@ -1,5 +1,7 @@
 """Keeps the engine's tables in step with the partition's guest-physical memory."""
 
+from collections.abc import Sequence
+
 from hypercall.cpu.unicorn.engine import Engine
 from hypercall.partition.memory import Backing, GuestMemory
 
@@ -57,6 +59,18 @@ class MemoryMap:
     def mapping_changed(self, vtl: int, page: int) -> None:
         """Take over a changed mapping; the VTL's translations are dropped on every processor."""
         self._engine.set_entries(vtl, page, 1, self.entry(page, vtl))
+        for context in self._contexts[vtl]:
+            self._engine.flush(context)
+
+    def protection_changed(self, vtl: int, pages: Sequence[int] | None) -> None:
+        """Take over changed permissions of pages, or of all; translations are dropped."""
+        if pages is None:
+            low = self._memory.size_below_4g // _PAGE
+            first = (4 << 30) // _PAGE
+            high = (self._memory.size - self._memory.size_below_4g) // _PAGE
+            pages = (*range(low), *range(first, first + high))
+        for page in pages:
+            self._engine.set_entries(vtl, page, 1, self.entry(page, vtl))
         for context in self._contexts[vtl]:
             self._engine.flush(context)
 

@@ -125,13 +125,26 @@ cdef class Library(Contexts):
     cdef void fill_control_block(self, uint8_t *block):
         # The map of MSRs that exit: all but those that are plain registers of the processor.
         cdef uint8_t *msr_map = block + PAGE
-        cdef uint32_t msr
+        self.msr_map = msr_map
         u64(block, 72)[0] = PRIVATE_BASE + PAGE
         memset(msr_map, 0xFF, 3 * PAGE)
-        for msr in (0x174, 0x175, 0x176, 0x277):
-            msr_map[msr * 2 // 8] &= ~(3 << (msr * 2 % 8))
-        for msr in (0x80, 0x81, 0x82, 0x83, 0x84, 0x100, 0x101, 0x102, 0x103):
-            msr_map[(8192 + msr) * 2 // 8] &= ~(3 << ((8192 + msr) * 2 % 8))
+        for msr in NATIVE_MSRS:
+            self.trap_msr(msr, False)
+
+    def trap_msr(self, uint32_t msr, bint on):
+        """Lets accesses to an MSR exit, or lets the processor serve them itself.
+
+        Args:
+            msr: one of ``NATIVE_MSRS``.
+            on: whether they exit.
+        """
+        cdef uint32_t bit = (msr if msr < 0x2000 else 8192 + (msr & 0x1FFF)) * 2
+        if msr not in NATIVE_MSRS:
+            raise ValueError("not an MSR that the processor serves itself")
+        if on:
+            self.msr_map[bit // 8] |= 3 << (bit % 8)
+        else:
+            self.msr_map[bit // 8] &= ~(3 << (bit % 8))
 
     cdef void add_hooks(self) except *:
         cdef uc_hook handle = 0

@@ -12,6 +12,9 @@ cdef class Translator:
     cdef uint8_t *arena
     cdef uint64_t arena_size
     cdef uint8_t *private_pages
+    cdef uint8_t *msr_map
+    cdef bint in_violation
+    cdef int deferred
     cdef uint8_t *pages
     cdef uint8_t *stores
     cdef uint64_t **tables
@@ -453,11 +456,16 @@ cdef class Translator:
         )
 
     cdef int violation(self, uint64_t address, uint64_t gpa, int access):
+        cdef int verdict = 1
+        # The registers of the running context are not to be exchanged in the middle of a block.
+        self.in_violation = True
+        self.deferred = -1
         try:
-            return self.exits.memory_violation(address, gpa, access)
+            verdict = self.exits.memory_violation(address, gpa, access)
         except BaseException as error:
             self.fail(error)
-        return 1
+        self.in_violation = False
+        return verdict
 
     cdef void drop_stale_rights(self, uint64_t backing):
         # A page holds either code or data that is stored to: takes the other right from every
