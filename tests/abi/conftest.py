@@ -21,7 +21,13 @@ from hypercall.tlfs.declaration import (
     VariableHeader,
 )
 from hypercall.tlfs.layout import Buffer, Field, FieldKind, Structure, reserved
-from hypercall.tlfs.privileges import ExtendedCapability, Feature, Privilege, Recommendation
+from hypercall.tlfs.privileges import (
+    ExtendedCapability,
+    Feature,
+    NestedFeature,
+    Privilege,
+    Recommendation,
+)
 from hypercall.tlfs.readings import ReadingSet
 from hypercall.tlfs.status import HvStatus
 
@@ -157,6 +163,7 @@ class Configuration:
     recommendations: Recommendation = field(default_factory=lambda: Recommendation(0))
     spin_retry_count: int = 0xFFF
     extended_capabilities: ExtendedCapability = field(default_factory=lambda: ExtendedCapability(0))
+    nested_features: NestedFeature | None = None
     address_bits: int = ADDRESS_BITS
 
 

@@ -8,7 +8,13 @@ import pytest
 from hypercall.abi.outcome import UNDEFINED_OPCODE, Outcome, OutcomeKind
 from hypercall.abi.plan import Plan, make_plan
 from hypercall.tlfs.calls import DECLARATIONS
-from hypercall.tlfs.privileges import ExtendedCapability, Feature, Privilege, Recommendation
+from hypercall.tlfs.privileges import (
+    ExtendedCapability,
+    Feature,
+    NestedFeature,
+    Privilege,
+    Recommendation,
+)
 from hypercall.tlfs.status import HvStatus
 
 ALL_PRIVILEGES = 2**64 - 1
@@ -98,6 +104,44 @@ def test_b170_a_capability_that_is_off_is_an_unknown_code(make_world: Callable[.
     assert plan_for(world, 0x100008006).refusal is None
 
 
+def test_without_debugging_support_kvm_knows_no_such_code_whatever_the_privileges(
+    make_world: Callable[..., Any],
+) -> None:
+    world = make_world("kvm")
+    for code in (0x69, 0x6A, 0x6B):
+        for privileges in (0, ALL_PRIVILEGES):
+            plan = plan_for(world, code, privileges=privileges)
+            assert plan.refusal == refusal(HvStatus.INVALID_HYPERCALL_CODE)
+    world.configuration.features = Feature.GUEST_DEBUGGING
+    assert plan_for(world, 0x69, privileges=0).refusal == refusal(HvStatus.ACCESS_DENIED)
+    assert plan_for(world, 0x69).refusal is None
+    plan = plan_for(make_world(), 0x69, privileges=0)
+    assert plan.refusal == refusal(HvStatus.ACCESS_DENIED)
+
+
+@pytest.mark.parametrize("name", ["kvm", "xen", "openvmm"])
+def test_without_nested_features_public_hypervisors_know_no_such_flush(
+    make_world: Callable[..., Any], name: str
+) -> None:
+    world = make_world(name)
+    for code in (0xAF, 0x1_0000_00B0):
+        assert plan_for(world, code).refusal == refusal(HvStatus.INVALID_HYPERCALL_CODE)
+    world.configuration.nested_features = NestedFeature.FLUSH_GUEST_PHYSICAL_ADDRESS
+    assert plan_for(world, 0xAF).refusal is None
+    world.configuration.nested_features = NestedFeature.ENLIGHTENED_NPT_TLB
+    assert plan_for(world, 0xAF).refusal is None
+
+
+def test_b140_only_like_qemu_the_reset_of_a_debug_session_has_an_output(
+    make_world: Callable[..., Any],
+) -> None:
+    for name, size in (("kvm", 24), ("hyperv", 0)):
+        world = make_world(name)
+        world.configuration.features = Feature.GUEST_DEBUGGING
+        assert plan_for(world, 0x6B).output_size == size
+        assert plan_for(world, 0x1006B).output_size == 0
+
+
 @pytest.mark.parametrize(
     ("control", "name", "expected"),
     [
@@ -135,6 +179,7 @@ def test_control_words(
 ) -> None:
     world = make_world(name)
     world.configuration.recommendations = ALL_RECOMMENDATIONS
+    world.configuration.features |= Feature.GUEST_DEBUGGING
     assert plan_for(world, control).refusal == refusal(status)
 
 

@@ -24,7 +24,7 @@ def zeroed(guest: Any) -> list[tuple[int, int]]:
 def test_capabilities(make_guest: MakeGuest) -> None:
     guest = make_guest()
     assert guest.call(CAPABILITIES) == 0
-    assert struct.unpack("<Q", guest.output(8)) == (1,)
+    assert struct.unpack("<Q", guest.output(8)) == (0x117,)
     guest = make_guest(extended_capabilities=ExtendedCapability(0xB))
     assert guest.call(CAPABILITIES) == 0
     assert struct.unpack("<Q", guest.output(8)) == (0xB,)
@@ -33,7 +33,7 @@ def test_capabilities(make_guest: MakeGuest) -> None:
 def test_capabilities_in_registers(make_guest: MakeGuest) -> None:
     guest = make_guest()
     assert guest.fast(CAPABILITIES) == 0
-    assert guest.registers.written == {0: struct.pack("<QQ", 1, 0)}
+    assert guest.registers.written == {0: struct.pack("<QQ", 0x117, 0)}
     assert make_guest(reading="kvm").fast(CAPABILITIES) == 5
 
 

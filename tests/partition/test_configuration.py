@@ -2,6 +2,7 @@ import pytest
 
 from hypercall.errors import InputError
 from hypercall.partition.configuration import (
+    DEFAULT_EXTENDED_CAPABILITIES,
     DEFAULT_FEATURES,
     DEFAULT_PRIVILEGES,
     DEFAULT_RECOMMENDATIONS,
@@ -15,8 +16,11 @@ def test_what_the_default_partition_advertises() -> None:
     low, high = DEFAULT_PRIVILEGES & 0xFFFFFFFF, DEFAULT_PRIVILEGES >> 32
     assert low & 0xA7F == 0xA7F, "what Linux needs to use clock, SynIC, timers and hypercalls"
     assert high & (1 << 4 | 1 << 5 | 1 << 17 | 1 << 20 | 1 << 21)
-    assert not high & (1 << 16 | 1 << 11), "VSM and debugging are not there yet"
+    assert high & 1 << 11, "the debug calls"
+    assert not high & 1 << 16, "VSM is not there yet"
+    assert DEFAULT_FEATURES & (1 << 1 | 1 << 11) == 1 << 1 | 1 << 11, "the debug channel"
     assert DEFAULT_FEATURES & (1 << 4 | 1 << 8 | 1 << 10 | 1 << 15 | 1 << 18 | 1 << 19)
+    assert DEFAULT_EXTENDED_CAPABILITIES == 0b1_0001_0111
     assert DEFAULT_RECOMMENDATIONS == 1 << 2 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 10 | 1 << 11
 
 

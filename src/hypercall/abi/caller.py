@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from hypercall.tlfs.layout import Buffer
-from hypercall.tlfs.privileges import ExtendedCapability, Feature, Recommendation
+from hypercall.tlfs.privileges import ExtendedCapability, Feature, NestedFeature, Recommendation
 from hypercall.tlfs.readings import ReadingSet
 
 
@@ -86,6 +86,10 @@ class CallConfiguration(Protocol):
     @property
     def extended_capabilities(self) -> ExtendedCapability:
         """What HvExtCallQueryCapabilities reports."""
+
+    @property
+    def nested_features(self) -> NestedFeature | None:
+        """CPUID 0x4000000A.EAX, or None."""
 
     @property
     def address_bits(self) -> int:

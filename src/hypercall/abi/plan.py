@@ -58,6 +58,9 @@ _XMM_CALLS = frozenset(
 )
 """The calls that KVM knows to use XMM registers, and whose register form Xen does not have."""
 
+DEBUG_CONNECTION_SIZE = 24
+"""What QEMU's HvResetDebugSession writes: addresses, ports and MAC addresses of both ends."""
+
 _FLUSH_LISTS = frozenset({Call.FLUSH_VIRTUAL_ADDRESS_LIST, Call.FLUSH_VIRTUAL_ADDRESS_LIST_EX})
 _IPIS = frozenset({Call.SEND_SYNTHETIC_CLUSTER_IPI, Call.SEND_SYNTHETIC_CLUSTER_IPI_EX})
 _IPI_UPPER_HALF = 0xFFFF_FFFF << 32
@@ -179,7 +182,7 @@ def make_plan(
     if refusal is not None:
         plan.refusal = COMPLETED[refusal]
         return plan
-    _measure(plan, declaration)
+    _measure(plan, declaration, readings)
     if plan.fast:
         plan.refusal = _fast_refusal(plan, declaration, long_mode, partition)
     _set_reserved_rule(plan, declaration, readings)
@@ -195,8 +198,18 @@ def _not_run(*_: object) -> Outcome:
 
 
 def _announced(declaration: CallDeclaration, partition: CallPartition) -> bool:
-    capabilities = int(partition.configuration.extended_capabilities)
-    return capabilities & declaration.capability == declaration.capability
+    """Return whether the partition knows of the call; else its code is an unknown one."""
+    configuration = partition.configuration
+    unknown = HvStatus.INVALID_HYPERCALL_CODE
+    if declaration.family is Family.DEBUGGING:
+        supported = bool(int(configuration.features) & Feature.GUEST_DEBUGGING)
+        return supported or partition.readings.debugging_unsupported is not unknown
+    if declaration.nested_feature:
+        supported = bool(int(configuration.nested_features or 0) & declaration.nested_feature)
+        return supported or partition.readings.nested_unsupported is not unknown
+    if declaration.capability:
+        return bool(int(configuration.extended_capabilities) & declaration.capability)
+    return True
 
 
 def _unknown_code(control: int, readings: ReadingSet) -> HvStatus:
@@ -247,7 +260,7 @@ def _control_refusal(
     return None
 
 
-def _measure(plan: Plan, declaration: CallDeclaration) -> None:
+def _measure(plan: Plan, declaration: CallDeclaration, readings: ReadingSet) -> None:
     if declaration.variable_header is None:
         plan.variable_size = 0
     plan.is_rep = declaration.is_rep
@@ -261,6 +274,12 @@ def _measure(plan: Plan, declaration: CallDeclaration) -> None:
     plan.output_size = declaration.output_size(plan.rep_count)
     element = declaration.output_element
     plan.output_element_size = element.size if element else 0
+    if (
+        declaration.code == Call.RESET_DEBUG_SESSION
+        and readings.debug_reset_gives_connection
+        and not plan.fast
+    ):
+        plan.output_size = DEBUG_CONNECTION_SIZE
     plan.output_pair = (plan.input_size + _PAIR - 1) // _PAIR
 
 

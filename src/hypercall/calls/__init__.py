@@ -2,6 +2,7 @@
 
 from hypercall.calls import (
     address_spaces,
+    debugging,
     extended,
     interrupts,
     messages_and_events,
@@ -11,6 +12,14 @@ from hypercall.calls import (
 from hypercall.calls.registration import handlers_of
 
 HANDLERS = handlers_of(
-    (address_spaces, extended, interrupts, messages_and_events, processors, registers)
+    (
+        address_spaces,
+        debugging,
+        extended,
+        interrupts,
+        messages_and_events,
+        processors,
+        registers,
+    )
 )
 """The handler of every implemented call, by call code."""

@@ -9,7 +9,6 @@ import struct
 from hypercall.partition.clock import TSC_FREQUENCY
 from hypercall.partition.configuration import PartitionConfiguration
 from hypercall.tlfs.cpuid import hypervisor_leaves
-from hypercall.tlfs.privileges import NestedFeature
 
 Leaf = tuple[int, int, int, int]
 
@@ -36,12 +35,9 @@ class ProcessorFeatures:
 
     Args:
         configuration: the partition's configuration, from which the hypervisor's leaves come.
-        nested_features: EAX of leaf 0x4000000A, or None without nested virtualization.
     """
 
-    def __init__(
-        self, configuration: PartitionConfiguration, nested_features: NestedFeature | None = None
-    ) -> None:
+    def __init__(self, configuration: PartitionConfiguration) -> None:
         brand = _BRAND.ljust(48, b"\0")
         ebx, edx, ecx = struct.unpack("<III", _VENDOR)
         megahertz = TSC_FREQUENCY // 1_000_000
@@ -65,7 +61,7 @@ class ProcessorFeatures:
                 spin_retry_count=configuration.spin_retry_count,
                 max_virtual_processors=64,
                 physical_address_bits=configuration.address_bits,
-                nested_features=nested_features,
+                nested_features=configuration.nested_features,
             ),
         }
         self._count = len(configuration.processors)

@@ -5,7 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from hypercall.errors import InputError
-from hypercall.tlfs.privileges import ExtendedCapability, Feature, Privilege, Recommendation
+from hypercall.tlfs.privileges import (
+    ExtendedCapability,
+    Feature,
+    NestedFeature,
+    Privilege,
+    Recommendation,
+)
 from hypercall.tlfs.readings import ReadingSet
 
 MAX_PROCESSORS = 64
@@ -26,6 +32,7 @@ DEFAULT_PRIVILEGES = (
     | Privilege.ACCESS_PARTITION_REFERENCE_TSC
     | Privilege.ACCESS_GUEST_IDLE_REG
     | Privilege.ACCESS_FREQUENCY_REGS
+    | Privilege.DEBUGGING
     | Privilege.ACCESS_REENLIGHTENMENT_CONTROLS
     | Privilege.ACCESS_TSC_INVARIANT_CONTROLS
     | Privilege.POST_MESSAGES
@@ -38,10 +45,12 @@ DEFAULT_PRIVILEGES = (
 """The privileges of what is implemented."""
 
 DEFAULT_FEATURES = (
-    Feature.XMM_REGISTERS_FOR_FAST_HYPERCALL_INPUT
+    Feature.GUEST_DEBUGGING
+    | Feature.XMM_REGISTERS_FOR_FAST_HYPERCALL_INPUT
     | Feature.GUEST_IDLE_STATE
     | Feature.TIMER_FREQUENCIES
     | Feature.GUEST_CRASH_MSRS
+    | Feature.DEBUG_MSRS
     | Feature.EXTENDED_GVA_RANGES_FOR_FLUSH_VIRTUAL_ADDRESS_LIST
     | Feature.XMM_REGISTERS_FOR_FAST_HYPERCALL_OUTPUT
     | Feature.SINT_POLLING_MODE
@@ -59,6 +68,15 @@ DEFAULT_RECOMMENDATIONS = (
     | Recommendation.EX_PROCESSOR_MASKS
 )
 """What a guest is advised to use."""
+
+DEFAULT_EXTENDED_CAPABILITIES = (
+    ExtendedCapability.GET_BOOT_ZEROED_MEMORY
+    | ExtendedCapability.MEMORY_HEAT_HINT
+    | ExtendedCapability.EPF_SETUP
+    | ExtendedCapability.MEMORY_HEAT_HINT_ASYNC
+    | ExtendedCapability.MEMORY_COLD_DISCARD_HINT
+)
+"""The extended calls that are implemented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,8 @@ class PartitionConfiguration:
         recommendations: CPUID 0x40000004.EAX.
         spin_retry_count: CPUID 0x40000004.EBX, after how many attempts on a lock to notify.
         extended_capabilities: what HvExtCallQueryCapabilities reports.
+        nested_features: CPUID 0x4000000A.EAX, or None for a partition that cannot nest another.
+        debug_channel_id: the id of the partition's debug channel; 0 means that it has none.
         readings: how contradictions of the public sources are decided.
         vtl_count: how many VTLs there can be, VTL 0 included.
         address_bits: the width of a guest-physical address.
@@ -127,7 +147,9 @@ class PartitionConfiguration:
     features: Feature = DEFAULT_FEATURES
     recommendations: Recommendation = DEFAULT_RECOMMENDATIONS
     spin_retry_count: int = NEVER_NOTIFY
-    extended_capabilities: ExtendedCapability = ExtendedCapability.GET_BOOT_ZEROED_MEMORY
+    extended_capabilities: ExtendedCapability = DEFAULT_EXTENDED_CAPABILITIES
+    nested_features: NestedFeature | None = None
+    debug_channel_id: int = 1
     readings: ReadingSet = field(default_factory=lambda: ReadingSet.named("hyperv"))
     vtl_count: int = 3
     address_bits: int = 40

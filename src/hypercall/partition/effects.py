@@ -53,6 +53,12 @@ class Effects(Protocol):
     def idle(self, vp: "VirtualProcessor") -> None:
         """Let the VP rest until an interrupt is pending for it, whatever its IF is."""
 
+    def suspend(self, vp: "VirtualProcessor") -> None:
+        """Let the VP rest on the call that it makes, until `resume` or an interrupt it can take."""
+
+    def resume(self, vp: "VirtualProcessor") -> None:
+        """Let a VP that was suspended issue its call again; others do not notice."""
+
     def start_processor(
         self, vp: "VirtualProcessor", vtl: int, context: "InitialVpContext"
     ) -> None:
@@ -200,6 +206,14 @@ class RecordingEffects:
     def idle(self, vp: "VirtualProcessor") -> None:
         """Record the effect."""
         self._record("idle", vp)
+
+    def suspend(self, vp: "VirtualProcessor") -> None:
+        """Record the effect."""
+        self._record("suspend", vp)
+
+    def resume(self, vp: "VirtualProcessor") -> None:
+        """Record the effect."""
+        self._record("resume", vp)
 
     def start_processor(
         self, vp: "VirtualProcessor", vtl: int, context: "InitialVpContext"

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from hypercall.partition.clock import TSC_FREQUENCY, ManualClock, ReferenceClock
 from hypercall.partition.configuration import MAX_PROCESSORS, PartitionConfiguration
+from hypercall.partition.debug_channel import DebugChannel
+from hypercall.partition.debug_registers import DebugRegisters
+from hypercall.partition.debug_waits import DebugWaits
 from hypercall.partition.effects import Effects
 from hypercall.partition.hypercall_page import HypercallPage
 from hypercall.partition.memory import GuestMemory, Permission
@@ -79,6 +82,9 @@ class Partition:
         vp_mask: bit i set for each VP index i that exists.
         vtls: its state by VTL; VTL 0 always, further ones once they are enabled.
         ports: its ports and connections.
+        debug_channel: its channel to a debugger.
+        debug_registers: the registers by which the guest can use that channel.
+        debug_waits: which processors wait for data from the debugger.
         msrs: its model-specific registers.
         registers: the registers of its processors by HV_REGISTER_NAME.
         hypervisor_leaves: the CPUID leaves from 0x40000000 on: EAX, EBX, ECX, EDX by leaf.
@@ -117,6 +123,11 @@ class Partition:
         self.by_apic_id = {vp.apic_id: vp for vp in self.virtual_processors}
         self.vp_mask = sum(1 << vp.index for vp in self.virtual_processors)
         self.ports = PortTable(self)
+        self.debug_channel = DebugChannel()
+        self.debug_registers = DebugRegisters(
+            self.debug_channel, memory, available=bool(configuration.debug_channel_id)
+        )
+        self.debug_waits = DebugWaits(self.debug_channel)
         self.msrs = MsrFile(self)
         self.registers = RegisterFile(self)
         self.hypervisor_leaves = hypervisor_leaves(
@@ -127,6 +138,7 @@ class Partition:
             max_virtual_processors=MAX_PROCESSORS,
             max_logical_processors=MAX_PROCESSORS,
             physical_address_bits=configuration.address_bits,
+            nested_features=configuration.nested_features,
         )
         self.crash_parameters = [0] * CRASH_PARAMETER_COUNT
         self.crash_control = 0
@@ -176,6 +188,9 @@ class Partition:
 
     def reset(self) -> None:
         """Go to the state of a new partition; RAM and ports stay."""
+        self.debug_channel.reset()
+        self.debug_registers.reset()
+        self.debug_waits.reset()
         for vp in self.processors:
             vp.reset()
         for state in self.vtls.values():

@@ -112,6 +112,41 @@ def _timer_count(index: int) -> Accessors:
     )
 
 
+def _debug_accessors() -> dict[int, Accessors]:
+    msr = SyntheticMsr
+    plain = {
+        msr.SYNDBG_STATUS: "status",
+        msr.SYNDBG_SEND_BUFFER: "send_buffer",
+        msr.SYNDBG_RECV_BUFFER: "receive_buffer",
+        msr.DEBUG_DEVICE_OPTIONS: "options",
+    }
+    return {
+        msr.SYNDBG_CONTROL: Accessors(
+            lambda state: state.partition.debug_registers.control,
+            lambda state, value: state.partition.debug_registers.write_control(value, state.vtl),
+        ),
+        msr.SYNDBG_PENDING_BUFFER: Accessors(
+            lambda state: state.partition.debug_registers.pending_buffer,
+            lambda state, value: state.partition.debug_registers.write_pending_buffer(
+                value, state.vtl
+            ),
+        ),
+        **{
+            index: Accessors(partial(_read_debug, name), partial(_write_debug, name))
+            for index, name in plain.items()
+        },
+    }
+
+
+def _read_debug(name: str, state: "VirtualProcessorVtl") -> int:
+    value: int = getattr(state.partition.debug_registers, name)
+    return value
+
+
+def _write_debug(name: str, state: "VirtualProcessorVtl", value: int) -> None:
+    setattr(state.partition.debug_registers, name, value)
+
+
 def _partition_accessors() -> dict[int, Accessors]:
     msr = SyntheticMsr
     return {
@@ -140,6 +175,7 @@ def _partition_accessors() -> dict[int, Accessors]:
         },
         # A read tells which bits have an effect.
         msr.CRASH_CTL: Accessors(lambda state: CRASH_NOTIFY | CRASH_MESSAGE, _write_crash_control),
+        **_debug_accessors(),
         msr.REENLIGHTENMENT_CONTROL: _on_partition("reenlightenment_control"),
         msr.TSC_EMULATION_CONTROL: _on_partition("tsc_emulation_control"),
         msr.TSC_EMULATION_STATUS: Accessors(

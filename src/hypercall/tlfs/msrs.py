@@ -219,6 +219,13 @@ CRASH_MESSAGE = BitField("crash_message", 62)
 RESET_PARTITION = BitField("reset", 0)
 
 DEBUG_OPTION_USE_HYPERCALLS = BitField("use_hypercalls", 2)
+DEBUG_CONTROL_SEND = BitField("send", 0)
+DEBUG_CONTROL_RECEIVE = BitField("receive", 1)
+DEBUG_CONTROL_SEND_SIZE = BitField("send_size", 16, 16)
+DEBUG_STATUS_SENT = BitField("sent", 0)
+DEBUG_STATUS_RECEIVED = BitField("received", 2)
+DEBUG_STATUS_SIZE = BitField("size", 16, 16)
+"""SYNDBG_CONTROL and SYNDBG_STATUS, from KVM and QEMU."""
 
 SYNIC_VERSION = 1
 

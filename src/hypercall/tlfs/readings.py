@@ -70,6 +70,13 @@ class IpiTargetVtl(Enum):
     REFUSED = "refused with INVALID_PARAMETER unless zero"
 
 
+class DebugRemainder(Enum):
+    """What RemainingCount of HvRetrieveDebugData counts."""
+
+    BUFFERED = "the bytes that still wait in the session"
+    UNFILLED = "the bytes of the request that were not filled"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One decision.
@@ -431,6 +438,88 @@ READINGS = (
         xen=False,
         openvmm=True,
     ),
+    _reading(
+        "debugging_unsupported",
+        "What answers the debug calls where the hypervisor has no debugging support?",
+        "TLFS 2.0a p199: 30; KVM: 2, before the privilege is looked at; Xen and OpenVMM have none"
+        " of the calls",
+        hyperv=_S.FEATURE_UNAVAILABLE,
+        kvm=_S.INVALID_HYPERCALL_CODE,
+        xen=_S.INVALID_HYPERCALL_CODE,
+        openvmm=_S.INVALID_HYPERCALL_CODE,
+    ),
+    _reading(
+        "debug_calls_need_option",
+        "Are the debug calls refused unless DEBUG_DEVICE_OPTIONS says to use them?",
+        "KVM hyperv.c: 8 without bit 2; TLFS 2.0a knows no such register",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "debug_post_partial",
+        "Does HvPostDebugData take a part of the data when there is no room for all?",
+        "TLFS 2.0a p200: all or nothing; QEMU syndbg.c sends a part and counts the rest as pending",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "debug_remaining_count",
+        "What does RemainingCount of HvRetrieveDebugData count?",
+        "TLFS 2.0a p202: what still waits; QEMU hyperv.c: what of the request was not filled",
+        hyperv=DebugRemainder.BUFFERED,
+        kvm=DebugRemainder.UNFILLED,
+        xen=DebugRemainder.BUFFERED,
+        openvmm=DebugRemainder.BUFFERED,
+    ),
+    _reading(
+        "debug_retrieve_options",
+        "Are the options and the timeout of HvRetrieveDebugData obeyed?",
+        "TLFS 2.0a p201: yes; QEMU syndbg.c ignores them and never waits",
+        hyperv=True,
+        kvm=False,
+        xen=True,
+        openvmm=True,
+    ),
+    _reading(
+        "debug_reset_gives_connection",
+        "Does HvResetDebugSession write the connection's addresses instead of dropping data?",
+        "TLFS 2.0a p203: it drops data and has no output; QEMU hyperv.c always writes 24 bytes",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "nested_unsupported",
+        "What answers a flush of a second-level space where nothing can be nested?",
+        "TLFS 6.0b p191: 21; KVM, Xen, OpenVMM do not implement the calls: 2",
+        hyperv=_S.INVALID_VP_STATE,
+        kvm=_S.INVALID_HYPERCALL_CODE,
+        xen=_S.INVALID_HYPERCALL_CODE,
+        openvmm=_S.INVALID_HYPERCALL_CODE,
+    ),
+    _reading(
+        "memory_hint_small_range",
+        "What answers a memory heat hint for a range below 2 MiB? None takes it.",
+        "Linux hv_balloon.c: older hosts 5, newer ones take it; nobody else has the call",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=None,
+    ),
+    _reading(
+        "async_memory_hint",
+        "What answers HvExtCallMemoryHeatHintAsync when it has taken the hints?",
+        "inferred from the name and from CALL_PENDING; no public implementation or use",
+        hyperv=_S.CALL_PENDING,
+        kvm=_S.CALL_PENDING,
+        xen=_S.CALL_PENDING,
+        openvmm=_S.CALL_PENDING,
+    ),
 )
 """Every decision."""
 
@@ -476,6 +565,15 @@ class ReadingSet:
     start_running: HvStatus | None
     start_context_checked: bool
     hypercall_msr_reserved_bits: bool
+    debugging_unsupported: HvStatus
+    debug_calls_need_option: bool
+    debug_post_partial: bool
+    debug_remaining_count: DebugRemainder
+    debug_retrieve_options: bool
+    debug_reset_gives_connection: bool
+    nested_unsupported: HvStatus
+    memory_hint_small_range: HvStatus | None
+    async_memory_hint: HvStatus
 
     @classmethod
     def named(cls, name: str) -> Self:
