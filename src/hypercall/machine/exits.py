@@ -30,26 +30,28 @@ _COMPLETE = OutcomeKind.COMPLETE
 
 
 class Caller:
-    """The registers of the processor that makes a hypercall, read when they are asked for."""
+    """The registers of the processor that makes a hypercall, read when they are asked for.
+
+    Attributes:
+        engine: the engine; set once it exists.
+        mode: the mode as the engine tells it.
+        cpl: the current privilege level; virtual-8086 mode counts as 3.
+        protected_mode: whether CR0.PE is set.
+        long_mode: whether the caller runs 64-bit code.
+    """
+
+    __slots__ = ("cpl", "engine", "long_mode", "mode", "protected_mode")
 
     def __init__(self) -> None:
         self.engine: Engine
-        self.mode = 0
+        self.set_mode(0)
 
-    @property
-    def cpl(self) -> int:
-        """The current privilege level; virtual-8086 mode counts as 3."""
-        return 3 if self.mode & MODE_VIRTUAL_8086 else self.mode & MODE_CPL
-
-    @property
-    def protected_mode(self) -> bool:
-        """Whether CR0.PE is set."""
-        return bool(self.mode & MODE_PROTECTED)
-
-    @property
-    def long_mode(self) -> bool:
-        """Whether the caller runs 64-bit code."""
-        return bool(self.mode & MODE_LONG)
+    def set_mode(self, mode: int) -> None:
+        """Take over the mode of the caller."""
+        self.mode = mode
+        self.cpl = 3 if mode & MODE_VIRTUAL_8086 else mode & MODE_CPL
+        self.protected_mode = bool(mode & MODE_PROTECTED)
+        self.long_mode = bool(mode & MODE_LONG)
 
     @property
     def rax(self) -> int:
@@ -119,7 +121,8 @@ class MachineExits:
     def hypercall(self, control: int, input: int, output: int, mode: int) -> int | None:
         """Make the call and give its result to the guest."""
         caller = self._caller
-        caller.mode = mode
+        if mode != caller.mode:
+            caller.set_mode(mode)
         outcome = self._dispatch(self._processors.current, control, input, output, caller)
         if outcome.kind is _COMPLETE:
             return outcome.value

@@ -72,6 +72,7 @@ class Processors:
         for vp in partition.processors:
             self._contexts[vp.index, 0] = memory_map.add_context(0)
             self._run_time[vp.index] = 0
+        self._alone = len(partition.processors) == 1
         self.load(partition.bootstrap)
 
     def context(self, vp: VirtualProcessor, vtl: int | None = None) -> int:
@@ -158,6 +159,8 @@ class Processors:
 
     def yield_turn(self, vp: VirtualProcessor) -> None:
         """End the current turn if another processor could use it."""
+        if self._alone:
+            return
         if vp is self.current and self.others_could_run():
             self._engine.stop()
 

@@ -42,9 +42,19 @@ class HypercallPage:
     Attributes:
         guest_os_id: the GUEST_OS_ID register.
         value: the HYPERCALL register.
+        enabled: whether hypercalls can be made: the page is enabled and the guest has said what it
+            is. Every call asks for it, so it is kept.
     """
 
-    __slots__ = ("_memory", "_overlay", "_refuse_reserved", "_vtl", "guest_os_id", "value")
+    __slots__ = (
+        "_memory",
+        "_overlay",
+        "_refuse_reserved",
+        "_vtl",
+        "enabled",
+        "guest_os_id",
+        "value",
+    )
 
     def __init__(self, memory: GuestMemory, vtl: int, *, refuse_reserved: bool = False) -> None:
         self._memory = memory
@@ -53,11 +63,7 @@ class HypercallPage:
         self._overlay: OverlayPage | None = None
         self.guest_os_id = 0
         self.value = 0
-
-    @property
-    def enabled(self) -> bool:
-        """Whether hypercalls can be made: the page is enabled and the guest has said what it is."""
-        return bool(self.value & ENABLE)
+        self.enabled = False
 
     @property
     def page(self) -> int | None:
@@ -99,13 +105,15 @@ class HypercallPage:
         """Disable and unlock the page."""
         self.guest_os_id = 0
         self.value = 0
+        self.enabled = False
         if self._overlay is not None:
             self._memory.release_overlay(self._overlay)
             self._overlay = None
 
     def _place(self) -> None:
         overlay = self._overlay
-        if not self.value & ENABLE:
+        self.enabled = bool(self.value & ENABLE)
+        if not self.enabled:
             if overlay is not None:
                 self._memory.unmap_overlay(overlay)
             return

@@ -206,8 +206,7 @@ cdef class Contexts(Translator):
         if on:
             request[0] |= bit
             if number == self.current:
-                # Breaks the chain of blocks, so that the request is seen at the next one.
-                (<uint16_t *>(u64(self.cs, CS_ICOUNT_DECR)[0]))[1] = 0xFFFF
+                self.break_chain()
         else:
             request[0] &= ~bit
 

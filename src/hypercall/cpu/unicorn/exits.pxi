@@ -31,11 +31,12 @@ cdef class Engine(Library):
     @property
     def limit(self):
         """The count at which ``run`` returns."""
-        return self.progress.limit
+        return self.progress.turn_limit
 
     @limit.setter
     def limit(self, uint64_t value):
-        self.progress.limit = value
+        self.progress.turn_limit = value
+        self.progress.limit = 0 if self.progress.break_in else value
 
     def time(self):
         """Nanoseconds since the machine was made, by its own clock."""
@@ -56,7 +57,8 @@ cdef class Engine(Library):
             BaseException: whatever an exit raised.
         """
         cdef uc_err error
-        self.stopping = False
+        self.progress.break_in = False
+        self.progress.limit = self.progress.turn_limit
         self.running = True
         error = uc_emu_start(self.uc, u64(self.env, ENV_EIP)[0], 0, 0, 0)
         self.running = False
@@ -73,8 +75,7 @@ cdef class Engine(Library):
 
     def stop(self):
         """Ends ``run`` at the end of the current block. Only from within an exit."""
-        self.stopping = True
-        uc_emu_stop(self.uc)
+        self.end_run()
 
     def counters(self):
         """How often each kind of exit came, and what was translated, by name."""
@@ -319,31 +320,41 @@ cdef class Engine(Library):
         return -1
 
     cdef uint64_t read_port(self, uint32_t port, int size):
+        cdef uint64_t value = 0xFFFFFFFFULL
         self.statistics.port_reads += 1
+        self.within_instruction = True
         try:
-            return self.read_port_exit(port, size)
+            value = self.read_port_exit(port, size)
         except BaseException as error:
             self.fail(error)
-        return 0xFFFFFFFFULL
+        self.within_instruction = False
+        return value
 
     cdef void write_port(self, uint32_t port, int size, uint32_t value):
         self.statistics.port_writes += 1
+        self.within_instruction = True
         try:
             self.write_port_exit(port, size, value)
         except BaseException as error:
             self.fail(error)
+        self.within_instruction = False
 
     cdef uint64_t read_device(self, uint64_t gpa, unsigned int size):
+        cdef uint64_t value = NEVER
         self.statistics.mmio_reads += 1
+        self.within_instruction = True
         try:
-            return self.read_device_exit(gpa, size)
+            value = self.read_device_exit(gpa, size)
         except BaseException as error:
             self.fail(error)
-        return NEVER
+        self.within_instruction = False
+        return value
 
     cdef void write_device(self, uint64_t gpa, unsigned int size, uint64_t value):
         self.statistics.mmio_writes += 1
+        self.within_instruction = True
         try:
             self.write_device_exit(gpa, size, value)
         except BaseException as error:
             self.fail(error)
+        self.within_instruction = False

@@ -5,7 +5,13 @@
 cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) noexcept nogil:
     cdef Progress *progress = <Progress *>data
     if progress.count >= progress.limit:
-        uc_emu_stop(uc)
+        if progress.break_in and progress.count < progress.turn_limit:
+            # The library looks at the requests and comes back to this block.
+            progress.break_in = False
+            progress.limit = progress.turn_limit
+            (<uint16_t *>(u64(progress.cs, CS_ICOUNT_DECR)[0]))[1] = 0xFFFF
+        else:
+            uc_emu_stop(uc)
         return
     progress.count += size
     if size == 2 or size == 3:
@@ -54,6 +60,11 @@ cdef bint on_undefined(uc_engine *uc, void *data) noexcept:
         u32(<uint8_t *>(u64(cs, CS_ENV)[0]), ENV_EXCEPTION_IS_INT)[0] = 0
         x86_cpu_do_interrupt_x86_64(cs)
     return True
+
+
+cdef bint on_unmapped(uc_engine *uc, int kind, uint64_t address, int size, int64_t value,
+                      void *data) noexcept:
+    return False
 
 
 cdef uint32_t on_port_read(uc_engine *uc, uint32_t port, int size, void *data) noexcept:

@@ -157,6 +157,10 @@ cdef class Library(Contexts):
                                1, 0), "hook undefined opcodes")
         self.check(uc_hook_add(self.uc, &handle, UC_HOOK_EDGE_GENERATED, <void *>on_translated,
                                this, 1, 0), "hook translated blocks")
+        # Never called, for nothing is unmapped. While it is there the library leaves the watching
+        # of stores to code to us, and does not search its whole TLB for each block it translates.
+        self.check(uc_hook_add(self.uc, &handle, UC_HOOK_MEM_FETCH_UNMAPPED, <void *>on_unmapped,
+                               this, 1, 0), "hook fetches of what is not mapped")
         self.check(uc_hook_add(self.uc, &handle, UC_HOOK_INSN, <void *>on_port_read, this, 1, 0,
                                UC_X86_INS_IN), "hook IN")
         self.check(uc_hook_add(self.uc, &handle, UC_HOOK_INSN, <void *>on_port_write, this, 1, 0,

@@ -25,7 +25,7 @@ cdef class Translator:
     cdef int context_count
     cdef int current
     cdef bint running
-    cdef bint stopping
+    cdef bint within_instruction
     cdef bint abandoned
     cdef Progress progress
     cdef public uint64_t skew
@@ -52,6 +52,9 @@ cdef class Translator:
         self.current = -1
         self.progress.count = 0
         self.progress.limit = 0
+        self.progress.turn_limit = 0
+        self.progress.break_in = False
+        self.within_instruction = False
         self.factor = 1
 
     cdef uint8_t *context_env(self, int number):
@@ -63,8 +66,24 @@ cdef class Translator:
         # Keeps what an exit raised until the library has returned.
         if self.failure is None:
             self.failure = error
-        self.stopping = True
-        uc_emu_stop(self.uc)
+        self.end_run()
+
+    cdef void end_run(self):
+        # The library looks for such a request behind each memory access, and then goes back to
+        # the beginning of the instruction. What has reached a device must not do so again.
+        if self.within_instruction:
+            self.progress.turn_limit = 0
+            self.progress.limit = 0
+        else:
+            uc_emu_stop(self.uc)
+
+    cdef void break_chain(self):
+        # Lets the library look at the interrupt requests before the next block.
+        if self.within_instruction:
+            self.progress.break_in = True
+            self.progress.limit = 0
+        else:
+            (<uint16_t *>(u64(self.cs, CS_ICOUNT_DECR)[0]))[1] = 0xFFFF
 
     def add_table(self, uint64_t pages):
         """Adds a VTL's table of ``pages`` pages, all unmapped; returns its number."""
