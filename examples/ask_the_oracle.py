@@ -5,16 +5,10 @@ Usage: python examples/ask_the_oracle.py
 
 from hypercall import Call, Oracle
 
-SPURIOUS_INTERRUPT_VECTOR = 0xF0
-APIC_ENABLED = 0x100
-
 
 def main() -> None:
     """Send an interrupt, and then ask four hypervisors the same unclear question."""
     oracle = Oracle(cpus=4)
-    for vp in oracle.partition.virtual_processors:
-        # As after INIT, the APICs take no interrupts until they are enabled.
-        vp.vtls[0].apic.write_mmio(SPURIOUS_INTERRUPT_VECTOR, APIC_ENABLED | 0xFF)
     answer = oracle.call(Call.SEND_SYNTHETIC_CLUSTER_IPI, vector=0xFB, processor_mask=0b0110)
     print(f"an interrupt to two processors: {answer.status!r}")
     for effect in answer.effects:

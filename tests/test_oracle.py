@@ -12,8 +12,6 @@ from hypercall.tlfs.status import HvStatus
 
 def test_an_ipi_names_its_targets() -> None:
     oracle = Oracle(cpus=4)
-    for vp in oracle.partition.processors:
-        vp.current.apic.write_mmio(0xF0, 0x1FF)
     answer = oracle.call(Call.SEND_SYNTHETIC_CLUSTER_IPI, vector=0xFB, processor_mask=0b1010)
     assert answer.status is HvStatus.SUCCESS
     changed = [effect.arguments[0].index for effect in answer.effects]

@@ -32,6 +32,8 @@ _HYPERCALL_PAGE = 0x1000
 _GUEST_OS_ID = 0x8100_0000_0000_0000
 _MSR_GUEST_OS_ID = 0x40000000
 _MSR_HYPERCALL = 0x40000001
+_SPURIOUS_VECTOR = 0xF0
+_APIC_ENABLED = 0x1FF
 _PAGE = 4096
 
 
@@ -68,6 +70,8 @@ class Answer:
 
 class Oracle:
     """A partition that answers calls without running guest code.
+
+    It starts as a running guest's: the hypercall page and the local APICs are enabled.
 
     Args:
         cpus: the number of virtual processors, 1 to 64.
@@ -107,6 +111,8 @@ class Oracle:
         boot = self.partition.bootstrap
         self.partition.msrs.write(boot, _MSR_GUEST_OS_ID, _GUEST_OS_ID)
         self.partition.msrs.write(boot, _MSR_HYPERCALL, _HYPERCALL_PAGE | 1)
+        for vp in self.partition.processors:
+            vp.current.apic.write_mmio(_SPURIOUS_VECTOR, _APIC_ENABLED)
 
     def call(
         self,
