@@ -6,6 +6,7 @@ from hypercall.calls import (
     extended,
     interrupts,
     messages_and_events,
+    nested,
     processors,
     registers,
 )
@@ -18,6 +19,7 @@ HANDLERS = handlers_of(
         extended,
         interrupts,
         messages_and_events,
+        nested,
         processors,
         registers,
     )

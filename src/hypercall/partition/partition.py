@@ -12,6 +12,7 @@ from hypercall.partition.effects import Effects
 from hypercall.partition.hypercall_page import HypercallPage
 from hypercall.partition.memory import GuestMemory, Permission
 from hypercall.partition.msrs import MsrFile
+from hypercall.partition.nested_translation import NestedTranslation
 from hypercall.partition.overlay_register import OverlayRegister
 from hypercall.partition.port_table import PortTable
 from hypercall.partition.registers import RegisterFile
@@ -85,6 +86,7 @@ class Partition:
         debug_channel: its channel to a debugger.
         debug_registers: the registers by which the guest can use that channel.
         debug_waits: which processors wait for data from the debugger.
+        nested: the second-level address spaces of a hypervisor that runs in it.
         msrs: its model-specific registers.
         registers: the registers of its processors by HV_REGISTER_NAME.
         hypervisor_leaves: the CPUID leaves from 0x40000000 on: EAX, EBX, ECX, EDX by leaf.
@@ -128,6 +130,7 @@ class Partition:
             self.debug_channel, memory, available=bool(configuration.debug_channel_id)
         )
         self.debug_waits = DebugWaits(self.debug_channel)
+        self.nested = NestedTranslation(memory)
         self.msrs = MsrFile(self)
         self.registers = RegisterFile(self)
         self.hypervisor_leaves = hypervisor_leaves(
@@ -191,6 +194,7 @@ class Partition:
         self.debug_channel.reset()
         self.debug_registers.reset()
         self.debug_waits.reset()
+        self.nested.reset()
         for vp in self.processors:
             vp.reset()
         for state in self.vtls.values():
