@@ -24,6 +24,7 @@ from tests.guests.layout import (
     ROW,
     ROWS,
     ROWS_LEFT,
+    SHARED,
     STACK_SIZE,
     STACKS,
     STARTED,
@@ -413,4 +414,32 @@ def call_rows_user(name: str) -> str:
         push {HYPERCALL_PAGE}
         iretq
         """,
+    )
+
+
+def let_others_run(label: str, iterations: int = 2000) -> str:
+    """Spin with PAUSE, which lets other processors run."""
+    return f"mov ecx, {iterations}\n{label}:\npause\nsub ecx, 1\njnz {label}"
+
+
+def follow_steps(text: str) -> str:
+    """What an application processor executes to do something at each `step`."""
+    return f"""
+    next_step:
+        pause
+        mov eax, [{SHARED}]
+        cmp eax, [{SHARED + 8}]
+        je next_step
+        push rax
+        {text}
+        pop rax
+        mov [{SHARED + 8}], eax
+        jmp next_step
+    """
+
+
+def step(number: int) -> str:
+    """Let the application processor that follows steps do its work once; wait for it."""
+    return f"mov dword ptr [{SHARED}], {number}\n" + wait_until(
+        f"step_{number}", SHARED + 8, number
     )

@@ -4,7 +4,6 @@ import struct
 from dataclasses import replace
 from typing import Any
 
-from hypercall.tlfs.initial_context import InitialVpContext, SegmentRegister, TableRegister
 from tests.guests.layout import (
     CODE_32,
     CODE_64,
@@ -17,6 +16,8 @@ from tests.guests.layout import (
     TASK,
     TSS,
 )
+
+from hypercall.tlfs.initial_context import InitialVpContext, SegmentRegister, TableRegister
 
 _DATA = SegmentRegister(0, 0xFFFFFFFF, DATA_64, 0xC093)
 LONG_MODE = InitialVpContext(

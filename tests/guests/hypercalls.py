@@ -134,6 +134,8 @@ class Caller:
             if row.words:
                 data = struct.pack(f"<{len(row.words)}Q", *(w % (1 << 64) for w in row.words))
                 machine.partition.memory.write(row.input, data)
+        given = {(row.input, tuple(row.words)) for row in rows if row.words}
+        assert len(given) == len(dict(given)), "two rows have other input at one address"
         run = run_machine(machine)
         bits = 32 if self.mode == "32" else 64
         return Calls([_answer(run, number, bits) for number in range(len(rows))], run)

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-
-from hypercall.partition.configuration import DEFAULT_PRIVILEGES
-from hypercall.tlfs.privileges import Feature, Privilege, Recommendation
+from tests.guests.contexts import words_of
 from tests.guests.hypercalls import Caller, Row
 from tests.guests.layout import INPUT as P
 from tests.guests.layout import MESSAGES
-from tests.guests.layout import OUTPUT as O  # noqa: E741
-from tests.guests.contexts import words_of
+from tests.guests.layout import OUTPUT as O
+
+from hypercall.partition.configuration import DEFAULT_PRIVILEGES, PartitionConfiguration
+from hypercall.tlfs.privileges import ExtendedCapability, Feature, Privilege, Recommendation
 
 ALL = -1
+CAPABILITIES = int(PartitionConfiguration().extended_capabilities)
 HOLE = 0xC000_0000
 PARTITION = "partition"
 
@@ -81,7 +82,7 @@ CASES = (
     fast("A044", 0x10008, 0, 0, 6, configuration=KVM),
     memory("A048", 0x8001, (), 6, configuration=without(Privilege.ENABLE_EXTENDED_HYPERCALLS)),
     fast("A049", 0x18001, 0, 0, 5, configuration=KVM),
-    memory("A050", 0x8001, (), 0, output=(1,)),
+    memory("A050", 0x8001, (), 0, output=(CAPABILITIES,)),
     fast("A052", 0x1000B, 0xFE, 1 << 2, 0, configuration=FOUR),
     memory("A053", 0x2_0015, (0xFE, 0, 1, 4), 0, configuration=FOUR),
     fast("A056", 0x3_0015, 0xFE, 0, 0, (2, 2), configuration=FOUR),
@@ -172,7 +173,13 @@ CASES = (
         output=(2 | 1 << 32,),
     ),
     Case("B164", Row(0x8002, (), P, O + 0x10), 4),
-    memory("B170", 0x8006, (0, 0x4000_0800), 2),
+    memory(
+        "B170",
+        0x8006,
+        (0, 0x4000_0800),
+        2,
+        configuration={PARTITION: {"extended_capabilities": ExtendedCapability(0)}},
+    ),
 )
 
 
