@@ -64,6 +64,7 @@ cdef class Contexts(Translator):
         memset(self.cs + CS_JUMP_CACHE, 0, CS_JUMP_CACHE_SIZE)
         self.current = number
         self.table = self.tables[context.table]
+        keep_tlb_size(self.cs + CS_TLB)
         if context.flush_all:
             tlb_flush_x86_64(self.cs)
         else:

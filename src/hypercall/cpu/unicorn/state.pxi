@@ -210,6 +210,16 @@ cdef void sweep(uint8_t *tlb, uint8_t *pages, uint64_t ram_size, uint64_t only) 
             entry += ENTRY_SIZE
 
 
+cdef void keep_tlb_size(uint8_t *tlb) noexcept:
+    # The library shrinks its tables by the host's clock. What a guest finds in its TLB must not
+    # depend on that: the moment from which it counts is put far into the future.
+    cdef int mode
+    for mode in range(TLB_MODES):
+        u64(tlb, TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE + TLB_DESCRIPTOR_WINDOW)[0] = (
+            <uint64_t>1 << 62
+        )
+
+
 cdef bint drop_local(uint8_t *cs, uint8_t *entry) noexcept:
     # Empties a TLB entry unless its page is global; returns whether it was in use.
     cdef uint64_t code = u64(entry, ENTRY_CODE)[0]

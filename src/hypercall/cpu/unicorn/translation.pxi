@@ -149,6 +149,18 @@ cdef class Translator:
                 tb_invalidate_phys_range_x86_64(self.uc, page * PAGE, (page + 1) * PAGE)
             self.pages[page] |= PAGE_WRITTEN
 
+    def forget_written(self, uint64_t offset, uint64_t length):
+        """Takes note that pages of RAM read as zero again, as if nothing had ever written them.
+
+        The caller flushes every context, for entries of their TLBs may allow stores.
+        """
+        cdef uint64_t page
+        for page in range(offset // PAGE, (offset + length) // PAGE):
+            if self.pages[page] & PAGE_HAS_CODE:
+                tb_invalidate_phys_range_x86_64(self.uc, page * PAGE, (page + 1) * PAGE)
+            self.pages[page] = 0
+            self.stores[page] = 0
+
     def written_pages(self):
         """One byte for each page of RAM: non-zero where it was ever written."""
         cdef uint64_t page
@@ -442,6 +454,7 @@ cdef class Translator:
         ):
             context.local_count = 0
             context.fills = 0
+            keep_tlb_size(tlb)
             cpu_x86_update_cr3_x86_64(self.env, value)
             return
         u64(self.env, ENV_CR + 24)[0] = value
