@@ -214,6 +214,8 @@ class World:
     """A partition with synthetic calls, and one caller.
 
     Attributes:
+        intercepting: somebody hears of parameters that cannot be accessed.
+        protected: the addresses of such parameters, and whether they are output.
         seen: code and arguments of every handler call, views as bytes.
         fail_at: the element at which rep calls fail with ACCESS_DENIED, counted from 0.
         answers: answers that handlers give instead of their own, by code.
@@ -225,6 +227,8 @@ class World:
         self.privileges = 0
         self.readings = readings or ReadingSet.named("hyperv")
         self.enabled = True
+        self.intercepting = False
+        self.protected: list[tuple[int, bool]] = []
         self.vp = Caller()
         self.registers = Registers()
         self.seen: list[tuple[int, tuple[object, ...]]] = []
@@ -241,6 +245,10 @@ class World:
 
     def hypercalls_enabled(self, vtl: int) -> bool:
         return self.enabled
+
+    def intercept_parameters(self, vp_index: int, gpa: int, *, write: bool) -> bool:
+        self.protected.append((gpa, write))
+        return self.intercepting
 
     def observe(self) -> None:
         self.dispatcher.observer = self.records.append

@@ -23,6 +23,7 @@ from hypercall.abi.outcome import (
     OutcomeKind,
 )
 from hypercall.abi.reply import RETRY, Reply, RepReply
+from hypercall.calls import HANDLERS
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.control import ControlWord
 from hypercall.tlfs.privileges import Feature, Privilege
@@ -180,7 +181,7 @@ def vtl_world(world: Any) -> Any:
     world.privileges = int(Privilege.ACCESS_VSM)
     world.vp.vtls = {0: None, 1: None}
     observer = world.dispatcher.observer
-    world.dispatcher = Dispatcher(world, DECLARATIONS, {})
+    world.dispatcher = Dispatcher(world, DECLARATIONS, HANDLERS)
     world.dispatcher.observer = observer
     return world
 

@@ -17,7 +17,8 @@ def test_what_the_default_partition_advertises() -> None:
     assert low & 0xA7F == 0xA7F, "what Linux needs to use clock, SynIC, timers and hypercalls"
     assert high & (1 << 4 | 1 << 5 | 1 << 17 | 1 << 20 | 1 << 21)
     assert high & 1 << 11, "the debug calls"
-    assert not high & 1 << 16, "VSM is not there yet"
+    assert high & 1 << 16, "Virtual Secure Mode"
+    assert DEFAULT_FEATURES & 1 << 28, "flushes of another VTL"
     assert DEFAULT_FEATURES & (1 << 1 | 1 << 11) == 1 << 1 | 1 << 11, "the debug channel"
     assert DEFAULT_FEATURES & (1 << 4 | 1 << 8 | 1 << 10 | 1 << 15 | 1 << 18 | 1 << 19)
     assert DEFAULT_EXTENDED_CAPABILITIES == 0b1_0001_0111

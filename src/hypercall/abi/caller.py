@@ -117,3 +117,15 @@ class CallPartition(Protocol):
 
     def hypercalls_enabled(self, vtl: int) -> bool:
         """Return whether the VTL has a guest OS id and an enabled hypercall page."""
+
+    def intercept_parameters(self, vp_index: int, gpa: int, *, write: bool) -> bool:
+        """Tell a VTL that protects parameters of a call from the caller.
+
+        Args:
+            vp_index: the caller.
+            gpa: the guest-physical address of what it cannot access.
+            write: it is output.
+
+        Returns:
+            Whether a VTL was told: it runs next, and then the call is tried again.
+        """

@@ -191,9 +191,7 @@ class Dispatcher:
         registers: CallerRegisters,
     ) -> Outcome:
         """Carry out a call in the way that fits every one that has a handler."""
-        parameters = Parameters(
-            self._partition, plan, vp.active_vtl, input, output, registers, record
-        )
+        parameters = Parameters(self._partition, plan, vp, input, output, registers, record)
         try:
             data = parameters.read_input()
             arguments = parameters.arguments(vp, data)
@@ -244,12 +242,15 @@ class Dispatcher:
 def _switch_vtl(
     plan: Plan, vp: CallingProcessor, _input: int, _output: int, registers: CallerRegisters
 ) -> Outcome:
-    """Decide a VTL call or return whose control word is right (TLFS ``vsm``)."""
+    """Decide a VTL call or return whose control word is right (TLFS ``vsm``).
+
+    The handler takes the control input, and any status but SUCCESS means #UD.
+    """
     value = registers.rax
-    if plan.control == Call.VTL_CALL:
-        return UNDEFINED_OPCODE if value or max(vp.vtls) <= vp.active_vtl else VTL_CALL
-    if value & ~1 or vp.active_vtl == 0:
+    if plan.handler(vp, value):
         return UNDEFINED_OPCODE
+    if plan.control == Call.VTL_CALL:
+        return VTL_CALL
     return FAST_VTL_RETURN if value else VTL_RETURN
 
 

@@ -3,7 +3,7 @@
 from struct import Struct
 
 from hypercall.abi.caller import CallerRegisters, CallingProcessor, CallPartition
-from hypercall.abi.outcome import COMPLETED, Outcome, OutcomeKind
+from hypercall.abi.outcome import COMPLETED, SUSPEND, Outcome, OutcomeKind
 from hypercall.abi.plan import Plan
 from hypercall.abi.record import CallRecord
 from hypercall.errors import GuestMemoryError
@@ -34,6 +34,7 @@ class Parameters:
         "plan",
         "record",
         "registers",
+        "vp",
         "vtl",
     )
 
@@ -41,7 +42,7 @@ class Parameters:
         self,
         partition: CallPartition,
         plan: Plan,
-        vtl: int,
+        vp: CallingProcessor,
         input: int,
         output: int,
         registers: CallerRegisters,
@@ -49,7 +50,8 @@ class Parameters:
     ) -> None:
         self.partition = partition
         self.plan = plan
-        self.vtl = vtl
+        self.vp = vp
+        self.vtl = vp.active_vtl
         self.input = input
         self.output = output
         self.registers = registers
@@ -125,8 +127,8 @@ class Parameters:
         if self.output_room and not self.plan.fast:
             try:
                 self.partition.memory.check(self.output, self.output_room, self.vtl, write=True)
-            except GuestMemoryError:
-                raise self._inaccessible() from None
+            except GuestMemoryError as error:
+                raise self._inaccessible(error.gpa, write=True) from None
 
     def write(self, data: bytes, offset: int, written: bytes) -> None:
         """Write output.
@@ -182,11 +184,17 @@ class Parameters:
             return b""
         try:
             return self.partition.memory.read(gpa, size, self.vtl)
-        except GuestMemoryError:
-            raise self._inaccessible() from None
+        except GuestMemoryError as error:
+            raise self._inaccessible(error.gpa, write=False) from None
 
-    def _inaccessible(self) -> Refused:
-        return self._refused(self.partition.readings.inaccessible_parameters)
+    def _inaccessible(self, gpa: int, *, write: bool) -> Refused:
+        """Return why the call cannot be made; one that a higher VTL will hear of is tried again."""
+        readings = self.partition.readings
+        if readings.protected_parameters_intercept and self.partition.intercept_parameters(
+            self.vp.index, gpa, write=write
+        ):
+            return Refused(SUSPEND)
+        return self._refused(readings.inaccessible_parameters)
 
     def _refused(self, status: HvStatus) -> Refused:
         completed = self.plan.rep_start << REP_COUNT_SHIFT

@@ -61,6 +61,11 @@ _XMM_CALLS = frozenset(
 DEBUG_CONNECTION_SIZE = 24
 """What QEMU's HvResetDebugSession writes: addresses, ports and MAC addresses of both ends."""
 
+_VSM_PRIVILEGES = (
+    Privilege.ACCESS_VSM | Privilege.ACCESS_VP_REGISTERS | Privilege.START_VIRTUAL_PROCESSOR
+)
+"""The privileges whose lack makes the code an unknown one in a fork of KVM."""
+
 _FLUSH_LISTS = frozenset({Call.FLUSH_VIRTUAL_ADDRESS_LIST, Call.FLUSH_VIRTUAL_ADDRESS_LIST_EX})
 _IPIS = frozenset({Call.SEND_SYNTHETIC_CLUSTER_IPI, Call.SEND_SYNTHETIC_CLUSTER_IPI_EX})
 _IPI_UPPER_HALF = 0xFFFF_FFFF << 32
@@ -169,6 +174,8 @@ def make_plan(
     if declaration is not None and declaration.call_class is CallClass.VTL_SWITCH:
         # A VTL switch never has a status: all that speaks against it is #UD (TLFS ``vsm``).
         plan.is_vtl_switch = True
+        if handler is not None:
+            plan.handler = handler
         if control != code or not int(partition.privileges) & Privilege.ACCESS_VSM:
             plan.refusal = UNDEFINED_OPCODE
         return plan
@@ -224,6 +231,8 @@ def _privilege_refusal(declaration: CallDeclaration, partition: CallPartition) -
     if int(partition.privileges) & declaration.privilege != declaration.privilege:
         if declaration.family is Family.EXTENDED:
             return partition.readings.missing_extended_privilege
+        if declaration.privilege & _VSM_PRIVILEGES:
+            return partition.readings.missing_vsm_privilege
         return HvStatus.ACCESS_DENIED
     if partition.readings.recommendations is Enforcement.GATE and not _recommended(
         declaration, partition.configuration

@@ -9,6 +9,7 @@ from hypercall.calls import (
     nested,
     processors,
     registers,
+    virtual_trust_levels,
 )
 from hypercall.calls.registration import handlers_of
 
@@ -22,6 +23,7 @@ HANDLERS = handlers_of(
         nested,
         processors,
         registers,
+        virtual_trust_levels,
     )
 )
 """The handler of every implemented call, by call code."""

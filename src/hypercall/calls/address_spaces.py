@@ -1,8 +1,10 @@
-"""Calls on virtual address spaces: the flushes of translations."""
+"""Calls on virtual address spaces: the switch to one and the flushes of translations."""
 
+from hypercall.abi.reply import RETRY, Answer
 from hypercall.calls.processor_sets import read_set
 from hypercall.calls.registration import serves
 from hypercall.partition.effects import TranslationFlush
+from hypercall.partition.paging import loadable_cr3
 from hypercall.partition.register_rules import valid_cr3
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.call_flags import FlushFlags
@@ -24,10 +26,19 @@ _CROSS_VTL = _USE_TARGET_VTL | _TARGET_VTLS
 _COMMON = _ALL_PROCESSORS | _ALL_SPACES | _NON_GLOBAL
 
 
+@serves(Call.SWITCH_VIRTUAL_ADDRESS_SPACE)
+def switch_virtual_address_space(vp: VirtualProcessor, address_space: int) -> HvStatus:
+    """Set the caller's CR3; unlike MOV CR3 it drops no translation."""
+    if not loadable_cr3(vp, address_space):
+        return HvStatus.INVALID_PARAMETER
+    vp.partition.effects.set_address_space(vp, vp.active_vtl, address_space)
+    return HvStatus.SUCCESS
+
+
 @serves(Call.FLUSH_VIRTUAL_ADDRESS_SPACE)
 def flush_virtual_address_space(
     vp: VirtualProcessor, address_space: int, flags: int, processor_mask: int
-) -> HvStatus:
+) -> Answer:
     """Flush all translations of an address space on a mask of processors."""
     status, flags = _check(vp, address_space, flags, is_list=False)
     if status:
@@ -39,7 +50,7 @@ def flush_virtual_address_space(
 @serves(Call.FLUSH_VIRTUAL_ADDRESS_LIST)
 def flush_virtual_address_list(
     vp: VirtualProcessor, address_space: int, flags: int, processor_mask: int, elements: memoryview
-) -> HvStatus:
+) -> Answer:
     """Flush ranges of an address space on a mask of processors."""
     status, flags = _check(vp, address_space, flags, is_list=True)
     if status:
@@ -56,7 +67,7 @@ def flush_virtual_address_space_ex(
     format: int,
     valid_banks_mask: int,
     banks: memoryview,
-) -> HvStatus:
+) -> Answer:
     """Flush all translations of an address space on a set of processors."""
     status, flags = _check(vp, address_space, flags, is_list=False)
     if status:
@@ -73,7 +84,7 @@ def flush_virtual_address_list_ex(
     valid_banks_mask: int,
     banks: memoryview,
     elements: memoryview,
-) -> HvStatus:
+) -> Answer:
     """Flush ranges of an address space on a set of processors."""
     status, flags = _check(vp, address_space, flags, is_list=True)
     if status:
@@ -96,10 +107,12 @@ def _check(
         features = partition.configuration.features
         if is_list and features & Feature.EXTENDED_GVA_RANGES_FOR_FLUSH_VIRTUAL_ADDRESS_LIST:
             allowed |= _EXTENDED
-        if features & Feature.CROSS_VTL_FLUSH:
+        refuse = readings.reserved_fields is ReservedFields.REFUSE
+        # Who ignores flags that it does not know does not know these either.
+        if features & Feature.CROSS_VTL_FLUSH and refuse:
             allowed |= _CROSS_VTL
         if flags & ~allowed:
-            if readings.reserved_fields is ReservedFields.REFUSE:
+            if refuse:
                 return HvStatus.INVALID_PARAMETER, 0
             flags &= allowed
         if flags & _CROSS_VTL:
@@ -133,7 +146,7 @@ def _flush_set(
     valid_banks_mask: int,
     banks: memoryview,
     elements: memoryview | None,
-) -> HvStatus:
+) -> Answer:
     """Flush on a set of processors, which ALL_PROCESSORS makes irrelevant."""
     partition = vp.partition
     mask = 0
@@ -153,7 +166,7 @@ def _flush(
     mask: int,
     empty: EmptyMask,
     elements: memoryview | None,
-) -> HvStatus:
+) -> Answer:
     """Produce the flush; processors of the mask that do not exist are ignored.
 
     Args:
@@ -175,17 +188,18 @@ def _flush(
     targets = partition.vps_in(mask)
     if not targets:
         return HvStatus.SUCCESS
+    if flags & _USE_TARGET_VTL:
+        vtls = [vtl for vtl in (0, 1) if flags >> _TARGET_VTL_SHIFT + vtl & 1]
+    else:
+        vtls = [vp.active_vtl]
+    # Without a VTL above the caller's nobody can have locked a TLB.
+    if len(partition.vtls) > 1 and any(partition.vsm.must_wait(vp, targets, v) for v in vtls):
+        return RETRY
     space = None if flags & _ALL_SPACES else address_space
     pages = None if elements is None else tuple(ranges(elements, bool(flags & _EXTENDED)))
     keep_globals = bool(flags & _NON_GLOBAL)
-    if flags & _USE_TARGET_VTL:
-        for vtl in (0, 1):
-            if flags >> _TARGET_VTL_SHIFT + vtl & 1:
-                partition.effects.flush_translations(
-                    TranslationFlush(targets, vtl, space, pages, keep_globals)
-                )
-    else:
+    for vtl in vtls:
         partition.effects.flush_translations(
-            TranslationFlush(targets, vp.active_vtl, space, pages, keep_globals)
+            TranslationFlush(targets, vtl, space, pages, keep_globals)
         )
     return HvStatus.SUCCESS

@@ -52,9 +52,11 @@ def start_virtual_processor(
         return HvStatus.INVALID_VP_INDEX
     if target is vp:
         return readings.start_self
-    status, vtl = plain_vtl_status(vp, target_vtl)
+    status, vtl = plain_vtl_status(vp, target_vtl, above=readings.start_higher_vtl)
     if status:
         return status
+    if partition.vsm.denies_startup(vp.active_vtl):
+        return HvStatus.ACCESS_DENIED
     if not target.vtl_enabled(vtl):
         return HvStatus.INVALID_VP_STATE
     if target.run_state is RunState.RUNNING and readings.start_running is not None:

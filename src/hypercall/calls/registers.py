@@ -5,7 +5,8 @@ import struct
 from hypercall.abi.reply import RepReply
 from hypercall.calls.registration import serves
 from hypercall.calls.target_vtl import input_vtl_status
-from hypercall.partition.registers import RegisterAccessError
+from hypercall.partition.register_access import RegisterAccessError, RegisterWait
+from hypercall.partition.registers import PROCESSOR_REGISTERS
 from hypercall.partition.virtual_processor import VirtualProcessor, VirtualProcessorVtl
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.readings import ReservedFields
@@ -27,7 +28,10 @@ def get_vp_registers(
     registers = vp.partition.registers
     output = bytearray()
     completed = 0
+    own_refused = vp.partition.readings.own_processor_registers
     for name in struct.unpack(f"<{len(elements) // 4}I", elements):
+        if own_refused is not None and _is_own(vp, target, name):
+            return RepReply(completed, own_refused, bytes(output))
         try:
             value = registers.read(target, name)
         except RegisterAccessError as error:
@@ -48,13 +52,19 @@ def set_vp_registers(
     registers = vp.partition.registers
     refuse_reserved = vp.partition.readings.reserved_fields is ReservedFields.REFUSE
     completed = 0
+    own_refused = vp.partition.readings.own_processor_registers
     for name, *reserved, value in _ASSOCIATION.iter_unpack(elements):
+        if own_refused is not None and _is_own(vp, target, name):
+            return RepReply(completed, own_refused)
         if refuse_reserved and any(reserved):
             return RepReply(completed, HvStatus.INVALID_PARAMETER)
         try:
             registers.write(target, name, int.from_bytes(value, "little"))
         except RegisterAccessError as error:
             return RepReply(completed, error.status)
+        except RegisterWait:
+            # The caller is suspended at this element: what was not completed is done again.
+            return RepReply(completed)
         completed += 1
     return RepReply(completed)
 
@@ -74,3 +84,8 @@ def _target(
         return status
     state = target.vtls.get(vtl)
     return HvStatus.INVALID_VTL_STATE if state is None else state
+
+
+def _is_own(vp: VirtualProcessor, state: VirtualProcessorVtl, name: int) -> bool:
+    """Return whether a register is one of the processor, in the caller's own VTL."""
+    return state.vtl == vp.active_vtl and name in PROCESSOR_REGISTERS

@@ -38,6 +38,7 @@ DEFAULT_PRIVILEGES = (
     | Privilege.POST_MESSAGES
     | Privilege.SIGNAL_EVENTS
     | Privilege.ENABLE_EXTENDED_GVA_RANGES_FOR_FLUSH_VIRTUAL_ADDRESS_LIST
+    | Privilege.ACCESS_VSM
     | Privilege.ACCESS_VP_REGISTERS
     | Privilege.ENABLE_EXTENDED_HYPERCALLS
     | Privilege.START_VIRTUAL_PROCESSOR
@@ -56,6 +57,7 @@ DEFAULT_FEATURES = (
     | Feature.SINT_POLLING_MODE
     | Feature.HYPERCALL_MSR_LOCK
     | Feature.DIRECT_SYNTHETIC_TIMERS
+    | Feature.CROSS_VTL_FLUSH
 )
 """The features of what is implemented."""
 
@@ -134,6 +136,8 @@ class PartitionConfiguration:
         debug_channel_id: the id of the partition's debug channel; 0 means that it has none.
         readings: how contradictions of the public sources are decided.
         vtl_count: how many VTLs there can be, VTL 0 included.
+        mbec: whether VTLs above 0 can have mode-based execute control.
+        dr6_shared: whether DR6 is common to the VTLs of a virtual processor.
         address_bits: the width of a guest-physical address.
         partition_id: the id that names the partition beside HV_PARTITION_ID_SELF.
         x2apic: whether the local APICs have an x2APIC mode.
@@ -152,6 +156,8 @@ class PartitionConfiguration:
     debug_channel_id: int = 1
     readings: ReadingSet = field(default_factory=lambda: ReadingSet.named("hyperv"))
     vtl_count: int = 3
+    mbec: bool = True
+    dr6_shared: bool = False
     address_bits: int = 40
     partition_id: int = 1
     x2apic: bool = False

@@ -8,6 +8,7 @@ from hypercall.tlfs.registers import RegisterName
 
 if TYPE_CHECKING:
     from hypercall.partition.virtual_processor import VirtualProcessor
+    from hypercall.tlfs.call_flags import HeatType
     from hypercall.tlfs.initial_context import InitialVpContext
 
 
@@ -104,6 +105,7 @@ class Effects(Protocol):
 
         Shared registers (the general ones but RSP, x87, XMM, XCR0, CR2, DR0 to DR3, and DR6 where
         it is shared) keep their values. The instruction pointer of the source stays as it is.
+        What the VP can take, and by ``vp.run_state`` whether it runs at all, is to be seen anew.
         """
 
     def protection_changed(self, vtl: int, pages: Sequence[int] | None) -> None:
@@ -144,6 +146,9 @@ class Effects(Protocol):
 
     def untouched_ranges(self) -> list[tuple[int, int]]:
         """Return (first page, page count) of the RAM that nothing has ever written."""
+
+    def hint_memory(self, heat: "HeatType", first_page: int, page_count: int) -> None:
+        """Give pages of RAM back to the host, with or without their content, or bring them in."""
 
     def crash(self, parameters: Sequence[int], message: bytes | None) -> None:
         """The guest reports that it has crashed.
@@ -294,6 +299,10 @@ class RecordingEffects:
     def untouched_ranges(self) -> list[tuple[int, int]]:
         """Return `untouched`."""
         return list(self.untouched)
+
+    def hint_memory(self, heat: "HeatType", first_page: int, page_count: int) -> None:
+        """Record the effect."""
+        self._record("hint_memory", heat, first_page, page_count)
 
     def crash(self, parameters: Sequence[int], message: bytes | None) -> None:
         """Record the effect."""

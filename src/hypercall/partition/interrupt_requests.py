@@ -70,7 +70,10 @@ class InterruptRequests:
             self.settle_lazy_end(vector)
         priority = vector >> 4
         if priority > self.tpr >> 4 and priority > (self.isr.bit_length() - 1) >> 4:
-            self._partition.effects.interrupt_changed(self._vp)
+            if len(self._vp.vtls) == 1:
+                self._partition.effects.interrupt_changed(self._vp)
+            else:
+                self._vp.interrupt_requested(self.owner.vtl)
 
     def processor_priority(self) -> int:
         """Return the PPR: the higher of the task priority and the class in service."""

@@ -65,6 +65,16 @@ class MemoryListener(Protocol):
         """The host changed bytes; `backing_offset` is an offset in RAM, or RAM size + in arena."""
 
 
+class PageProtections(Protocol):
+    """What higher VTLs let lower ones do with pages of RAM."""
+
+    def restricted(self, vtl: int) -> bool:
+        """Return whether any page may be restricted for the VTL."""
+
+    def allowed(self, ram_page: int, vtl: int) -> int:
+        """Return the bits of `Permission` of a page of RAM for the VTL."""
+
+
 class OverlayPage:
     """A page outside RAM that can be laid over any guest-physical page; it keeps its content.
 
@@ -98,6 +108,16 @@ class GuestMemory:
         arena: the bytes for overlay pages, writable, a multiple of 4096 long.
         address_bits: the width of a guest-physical address.
         vtl_count: how many VTLs there can be.
+
+    Attributes:
+        ram, arena: the two buffers.
+        size: the size of RAM in bytes.
+        size_below_4g: how much of it lies at address 0.
+        high_end: the end of the rest, which lies at `HIGH_RAM_BASE`.
+        address_bits: the width of a guest-physical address.
+        page_limit: the number of pages of the address space.
+        listener: who is told of changes.
+        protections: what VTLs have forbidden lower ones, or None while that is nothing.
     """
 
     def __init__(
@@ -118,6 +138,7 @@ class GuestMemory:
         self.address_bits = address_bits
         self.page_limit = 1 << (address_bits - 12)
         self.listener: MemoryListener | None = None
+        self.protections: PageProtections | None = None
         self._overlays: tuple[dict[int, list[OverlayPage]], ...] = tuple(
             {} for _ in range(vtl_count)
         )
@@ -134,18 +155,35 @@ class GuestMemory:
         if stack:
             overlay = stack[-1]
             return Resolution(Backing.ARENA, overlay.slot * PAGE_SIZE, overlay.permissions)
+        offset = self.ram_offset(page)
+        if offset is None:
+            return None
+        if self.protections is None:
+            return Resolution(Backing.RAM, offset, ALL_PERMISSIONS)
+        allowed = self.protections.allowed(offset // PAGE_SIZE, vtl)
+        return Resolution(Backing.RAM, offset, Permission(allowed))
+
+    def ram_offset(self, page: int) -> int | None:
+        """Return the offset in `ram` of a guest-physical page, or None where there is no RAM."""
         gpa = page << 12
         if gpa < self.size_below_4g:
-            return Resolution(Backing.RAM, gpa, ALL_PERMISSIONS)
+            return gpa
         if HIGH_RAM_BASE <= gpa < self.high_end:
-            offset = gpa - HIGH_RAM_BASE + LOW_RAM_LIMIT
-            return Resolution(Backing.RAM, offset, ALL_PERMISSIONS)
+            return gpa - HIGH_RAM_BASE + LOW_RAM_LIMIT
         return None
+
+    def has_overlay(self, page: int, vtl: int = 0) -> bool:
+        """Return whether an overlay page hides what else is at the page, for this VTL."""
+        return page in self._overlays[vtl]
+
+    @property
+    def free_overlay_pages(self) -> int:
+        """How many overlay pages can still be taken from the arena."""
+        return len(self._free_slots)
 
     def is_ram(self, page: int) -> bool:
         """Return whether there is RAM at the page, be it hidden beneath an overlay or not."""
-        gpa = page << 12
-        return gpa < self.size_below_4g or HIGH_RAM_BASE <= gpa < self.high_end
+        return self.ram_offset(page) is not None
 
     def read(self, gpa: int, length: int, vtl: int = 0) -> bytes:
         """Return `length` bytes at `gpa` as this VTL sees them.
@@ -155,8 +193,12 @@ class GuestMemory:
         """
         overlays = self._overlays[vtl]
         # The usual case: RAM below 3 GiB, and either no overlay at all or a single page without.
-        if gpa + length <= self.size_below_4g and (
-            not overlays or ((gpa & 0xFFF) + length <= PAGE_SIZE and gpa >> 12 not in overlays)
+        if (
+            gpa + length <= self.size_below_4g
+            and (
+                not overlays or ((gpa & 0xFFF) + length <= PAGE_SIZE and gpa >> 12 not in overlays)
+            )
+            and (self.protections is None or not self.protections.restricted(vtl))
         ):
             return self.ram[gpa : gpa + length].tobytes()
         pieces = []
@@ -222,6 +264,15 @@ class GuestMemory:
     def write_u64(self, gpa: int, value: int, vtl: int = 0) -> None:
         """Write a little-endian 64-bit number at `gpa`; raises as `write`."""
         self.write(gpa, _U64.pack(value), vtl)
+
+    def zero_ram(self) -> None:
+        """Make all of RAM zero."""
+        zeros = bytes(1 << 20)
+        for start in range(0, self.size, len(zeros)):
+            end = min(start + len(zeros), self.size)
+            self.ram[start:end] = zeros[: end - start]
+        if self.listener is not None:
+            self.listener.host_wrote(0, self.size)
 
     def new_overlay(self, content: bytes = b"", fill: int = 0) -> OverlayPage:
         """Take a page from the arena, not yet mapped anywhere.

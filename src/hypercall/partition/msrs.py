@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hypercall.partition.architectural_msrs import ARCHITECTURAL_MSRS, Accessors, refuse_write
-from hypercall.partition.faults import GeneralProtection
+from hypercall.partition.architectural_msrs import (
+    ARCHITECTURAL_MSRS,
+    IA32_MISC_ENABLE,
+    Accessors,
+    refuse_write,
+)
+from hypercall.partition.faults import GeneralProtection, Intercepted
 from hypercall.partition.synthetic_msrs import synthetic_accessors
 from hypercall.tlfs.msrs import MSR_DECLARATIONS, MsrAccess
 
@@ -65,8 +70,12 @@ class MsrFile:
 
         Raises:
             GeneralProtection: the MSR does not exist, is not readable, or is not allowed.
+            Intercepted: a higher VTL is told of it instead.
         """
-        return self.read_in(vp.vtls[vp.active_vtl], index)
+        state = vp.vtls[vp.active_vtl]
+        if state.intercepted and state.partition.vsm.msr_intercept(vp, index):
+            raise Intercepted
+        return self.read_in(state, index)
 
     def write(self, vp: "VirtualProcessor", index: int, value: int) -> None:
         """Write an MSR in the VTL that the VP runs in, as WRMSR does.
@@ -74,8 +83,14 @@ class MsrFile:
         Raises:
             GeneralProtection: the MSR does not exist, is not writable, is not allowed, or cannot
                 have the value.
+            Intercepted: a higher VTL is told of it instead.
         """
-        self.write_in(vp.vtls[vp.active_vtl], index, value)
+        state = vp.vtls[vp.active_vtl]
+        if state.intercepted:
+            old = self.read_in(state, index) if index == IA32_MISC_ENABLE else None
+            if state.partition.vsm.msr_intercept(vp, index, value, old):
+                raise Intercepted
+        self.write_in(state, index, value)
 
     def read_in(self, state: "VirtualProcessorVtl", index: int) -> int:
         """Read an MSR in a VTL of a VP; as `read`."""

@@ -10,7 +10,8 @@ from hypercall.partition.debug_registers import DebugRegisters
 from hypercall.partition.debug_waits import DebugWaits
 from hypercall.partition.effects import Effects
 from hypercall.partition.hypercall_page import HypercallPage
-from hypercall.partition.memory import GuestMemory, Permission
+from hypercall.partition.memory import ALL_PERMISSIONS, GuestMemory, Permission
+from hypercall.partition.memory_hints import MemoryHints
 from hypercall.partition.msrs import MsrFile
 from hypercall.partition.nested_translation import NestedTranslation
 from hypercall.partition.overlay_register import OverlayRegister
@@ -18,8 +19,13 @@ from hypercall.partition.port_table import PortTable
 from hypercall.partition.registers import RegisterFile
 from hypercall.partition.timers import TimerQueue
 from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.partition.vsm import VirtualSecureMode
 from hypercall.tlfs.cpuid import hypervisor_leaves
 from hypercall.tlfs.identifiers import PARTITION_ID_SELF, VP_INDEX_SELF
+from hypercall.tlfs.registers import (
+    PARTITION_CONFIG_DEFAULT_VTL_PROTECTION_MASK,
+    PARTITION_CONFIG_ZERO_MEMORY_ON_RESET,
+)
 
 if TYPE_CHECKING:
     from hypercall.partition.io_apic import IoApic
@@ -28,6 +34,11 @@ ARENA_PAGES = 1024
 """How many overlay pages a machine should provide: 64 VPs with 3 VTLs can use 582."""
 
 CRASH_PARAMETER_COUNT = 5
+
+# What a VTL that is just enabled has: all memory accessible, and zeroed at a reset (TLFS, VSM).
+_INITIAL_CONFIG = PARTITION_CONFIG_ZERO_MEMORY_ON_RESET.set(
+    PARTITION_CONFIG_DEFAULT_VTL_PROTECTION_MASK.set(0, ALL_PERMISSIONS), 1
+)
 
 _TSC_PAGE = struct.Struct("<IIQq")
 
@@ -38,9 +49,11 @@ class VtlPartitionState:
     Attributes:
         hypercall_page: GUEST_OS_ID, HYPERCALL and the page.
         reference_tsc: the REFERENCE_TSC register and page.
+        config: the VsmPartitionConfig register.
+        mbec: mode-based execute control is available to it.
     """
 
-    __slots__ = ("hypercall_page", "reference_tsc")
+    __slots__ = ("config", "hypercall_page", "mbec", "reference_tsc")
 
     def __init__(self, partition: "Partition", vtl: int) -> None:
         self.hypercall_page = HypercallPage(
@@ -51,11 +64,15 @@ class VtlPartitionState:
         # Sequence 1: the page is valid and never changes, for the TSC's rate never does.
         content = _TSC_PAGE.pack(1, 0, (10_000_000 << 64) // TSC_FREQUENCY, 0)
         self.reference_tsc = OverlayRegister(partition.memory, vtl, Permission.READ, content)
+        self.config = _INITIAL_CONFIG if vtl else 0
+        self.mbec = False
 
     def reset(self) -> None:
-        """Go to the state after a reset of the partition."""
+        """Go to the state after a reset of the partition, or of a VTL just enabled."""
         self.hypercall_page.reset()
         self.reference_tsc.reset()
+        if self.config:
+            self.config = _INITIAL_CONFIG
 
 
 class Partition:
@@ -82,10 +99,12 @@ class Partition:
         by_apic_id: the virtual processors by APIC id.
         vp_mask: bit i set for each VP index i that exists.
         vtls: its state by VTL; VTL 0 always, further ones once they are enabled.
+        vsm: what its VTLs do to one another.
         ports: its ports and connections.
         debug_channel: its channel to a debugger.
         debug_registers: the registers by which the guest can use that channel.
         debug_waits: which processors wait for data from the debugger.
+        memory_hints: what its guest says about the heat of its memory.
         nested: the second-level address spaces of a hypervisor that runs in it.
         msrs: its model-specific registers.
         registers: the registers of its processors by HV_REGISTER_NAME.
@@ -116,6 +135,7 @@ class Partition:
         self.timers.changed = effects.deadline_changed
         self.io_apic: IoApic | None = None
         self.vtls: dict[int, VtlPartitionState] = {0: VtlPartitionState(self, 0)}
+        self.vsm = VirtualSecureMode(self)
         self.processors = [
             VirtualProcessor(self, identity.index, identity.apic_id, bootstrap=position == 0)
             for position, identity in enumerate(configuration.processors)
@@ -130,6 +150,7 @@ class Partition:
             self.debug_channel, memory, available=bool(configuration.debug_channel_id)
         )
         self.debug_waits = DebugWaits(self.debug_channel)
+        self.memory_hints = MemoryHints(self)
         self.nested = NestedTranslation(memory)
         self.msrs = MsrFile(self)
         self.registers = RegisterFile(self)
@@ -158,6 +179,15 @@ class Partition:
     def hypercalls_enabled(self, vtl: int) -> bool:
         """Return whether the guest has established the hypercall interface in this VTL."""
         return self.vtls[vtl].hypercall_page.enabled
+
+    def new_vtl(self, vtl: int) -> VtlPartitionState:
+        """Give the partition the state of a VTL that it did not have."""
+        state = self.vtls[vtl] = VtlPartitionState(self, vtl)
+        return state
+
+    def intercept_parameters(self, vp_index: int, gpa: int, *, write: bool) -> bool:
+        """Tell the VTL that protects parameters of a call from the calling VP, if one does."""
+        return self.vsm.parameter_violation(self.by_index[vp_index], gpa, write=write)
 
     def is_own_id(self, partition_id: int) -> bool:
         """Return whether a partition id names this partition."""
@@ -194,9 +224,11 @@ class Partition:
         self.debug_channel.reset()
         self.debug_registers.reset()
         self.debug_waits.reset()
+        self.memory_hints.reset()
         self.nested.reset()
         for vp in self.processors:
             vp.reset()
+        self.vsm.reset()
         for state in self.vtls.values():
             state.reset()
         self.vtls = {0: self.vtls[0]}

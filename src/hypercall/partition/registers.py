@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hypercall.errors import HypercallError
 from hypercall.partition import register_rules as rules
 from hypercall.partition.architectural_msrs import (
     IA32_APIC_BASE,
@@ -15,8 +14,12 @@ from hypercall.partition.architectural_msrs import (
     IA32_TSC_DEADLINE,
 )
 from hypercall.partition.faults import GeneralProtection
+from hypercall.partition.pending_event import read_pending_event, write_pending_event
+from hypercall.partition.register_access import RegisterAccessError
+from hypercall.partition.vsm_registers import VSM_REGISTERS, VsmRegister
 from hypercall.tlfs import cpuid
 from hypercall.tlfs.msrs import SyntheticMsr
+from hypercall.tlfs.privileges import Privilege
 from hypercall.tlfs.registers import SEGMENT_REGISTERS, RegisterName, register_size
 from hypercall.tlfs.status import HvStatus
 
@@ -26,18 +29,6 @@ if TYPE_CHECKING:
 
 _R = RegisterName
 _ALL_BITS = (1 << 64) - 1
-
-
-class RegisterAccessError(HypercallError):
-    """A register that cannot be read or written so.
-
-    Attributes:
-        status: what the hypercall answers.
-    """
-
-    def __init__(self, status: HvStatus) -> None:
-        super().__init__(f"the register access is refused with {status.name}")
-        self.status = status
 
 
 def _processor_registers() -> frozenset[int]:
@@ -53,7 +44,7 @@ def _processor_registers() -> frozenset[int]:
     )
     single = (
         *(_R.XFEM, _R.EFER, _R.KERNEL_GS_BASE, _R.PAT, _R.TSC_AUX),
-        *(_R.PENDING_INTERRUPTION, _R.INTERRUPT_STATE, _R.PENDING_EVENT0),
+        *(_R.PENDING_INTERRUPTION, _R.INTERRUPT_STATE),
     )
     names = {int(name) for first, last in ranges for name in range(first, last + 1)}
     return frozenset(names | {int(name) for name in single})
@@ -149,7 +140,7 @@ class RegisterFile:
 
         Raises:
             RegisterAccessError: INVALID_PARAMETER for a register that does not exist, or that
-                cannot be read.
+                cannot be read; ACCESS_DENIED for one that needs a privilege.
         """
         if name in PROCESSOR_REGISTERS:
             return self._partition.effects.read_register(state.vp, state.vtl, name)
@@ -167,14 +158,28 @@ class RegisterFile:
         if leaf is not None:
             words = self._partition.hypervisor_leaves[leaf]
             return sum(word << 32 * position for position, word in enumerate(words))
+        if name == _R.PENDING_EVENT0:
+            return read_pending_event(state)
+        secure = self._secure_register(name)
+        if secure is not None:
+            return secure.read(state)
         raise RegisterAccessError(HvStatus.INVALID_PARAMETER)
+
+    def _secure_register(self, name: int) -> VsmRegister | None:
+        """Return a register of Virtual Secure Mode, which needs a privilege of its own."""
+        register = VSM_REGISTERS.get(name)
+        if register is not None and not self._partition.privileges & Privilege.ACCESS_VSM:
+            raise RegisterAccessError(HvStatus.ACCESS_DENIED)
+        return register
 
     def write(self, state: "VirtualProcessorVtl", name: int, value: int) -> None:
         """Set a register of a VTL of a VP, without the side effects that an instruction has.
 
         Raises:
             RegisterAccessError: INVALID_PARAMETER for a register that does not exist or is
-                read-only, INVALID_REGISTER_VALUE for a value that it cannot have.
+                read-only, INVALID_REGISTER_VALUE for a value that it cannot have, ACCESS_DENIED
+                for one that needs a privilege.
+            RegisterWait: the write has to wait; the VP is suspended.
         """
         if register_size(name) == 8 and value > _ALL_BITS:
             raise RegisterAccessError(HvStatus.INVALID_REGISTER_VALUE)
@@ -191,8 +196,13 @@ class RegisterFile:
             if value > 0xF:
                 raise RegisterAccessError(HvStatus.INVALID_REGISTER_VALUE)
             state.apic.write_task_priority(value << 4)
+        elif name == _R.PENDING_EVENT0:
+            write_pending_event(state, value)
         else:
-            raise RegisterAccessError(HvStatus.INVALID_PARAMETER)
+            secure = self._secure_register(name)
+            if secure is None or secure.write is None:
+                raise RegisterAccessError(HvStatus.INVALID_PARAMETER)
+            secure.write(state, value)
 
     def _write_msr(self, state: "VirtualProcessorVtl", index: int, value: int) -> None:
         msrs = self._partition.msrs

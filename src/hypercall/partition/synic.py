@@ -71,6 +71,7 @@ class Synic:
         self.sints = [SINT_INITIAL] * SINT_COUNT
         self.sint_vectors = 0
         self.auto_eoi_vectors = 0
+        self._notification_vectors = 0
         self._queues: list[deque[QueuedMessage]] = [deque() for _ in range(SINT_COUNT)]
         self._queued = 0
 
@@ -81,6 +82,7 @@ class Synic:
         self.event_flags_page.reset()
         self.ring_buffer_page = 0
         self.sints = [SINT_INITIAL] * SINT_COUNT
+        self._notification_vectors = 0
         self._sints_changed()
         for queue in self._queues:
             while queue:
@@ -125,9 +127,18 @@ class Synic:
         self.sints[index] = value
         self._sints_changed()
 
+    def set_notification_vector(self, vectors: int) -> None:
+        """Set which vector beside those of SINTs ends by itself at delivery.
+
+        Args:
+            vectors: the bit of that vector, or 0 for none.
+        """
+        self._notification_vectors = vectors
+        self._sints_changed()
+
     def _sints_changed(self) -> None:
         self.sint_vectors = 0
-        self.auto_eoi_vectors = 0
+        self.auto_eoi_vectors = self._notification_vectors
         for value in self.sints:
             if not value & (SINT_MASKED | SINT_POLLING):
                 self.sint_vectors |= 1 << (value & 0xFF)

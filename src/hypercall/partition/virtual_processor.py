@@ -1,25 +1,18 @@
 """A virtual processor: its identity, its run state, and what is private to each of its VTLs."""
 
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from hypercall.partition.local_apic import LocalApic
 from hypercall.partition.overlay_register import OverlayRegister
+from hypercall.partition.run_state import RunState
+from hypercall.partition.secure_state import SecureState
 from hypercall.partition.synic import Synic
 from hypercall.partition.synthetic_timers import TIMER_COUNT, SyntheticTimer
+from hypercall.partition.vina import notify_of_lower_interrupts
 
 if TYPE_CHECKING:
     from hypercall.partition.partition import Partition
     from hypercall.tlfs.initial_context import InitialVpContext
-
-
-class RunState(Enum):
-    """Whether a virtual processor could run."""
-
-    WAITING_FOR_START_UP = auto()
-    """After INIT or creation: it runs nothing until a start-up message or a start call."""
-    RUNNING = auto()
-    """It runs, or rests in HLT until an interrupt."""
 
 
 class VirtualProcessorVtl:
@@ -37,13 +30,17 @@ class VirtualProcessorVtl:
         assist_page: the VP assist page register and page.
         tsc_offset: what is added to the partition's TSC, in ticks; two's complement free integer.
         msrs: registers that only keep their value, by MSR number.
+        secure: its state of Virtual Secure Mode.
+        intercepted: what higher VTLs intercept here, as bits of CrInterceptControl.
     """
 
     __slots__ = (
         "apic",
         "assist_page",
+        "intercepted",
         "msrs",
         "partition",
+        "secure",
         "synic",
         "timers",
         "tsc_offset",
@@ -61,6 +58,8 @@ class VirtualProcessorVtl:
         self.apic: LocalApic = LocalApic(self, bootstrap=vp.bootstrap)
         self.synic = Synic(self)
         self.timers = tuple(SyntheticTimer(self, index) for index in range(TIMER_COUNT))
+        self.secure = SecureState(self)
+        self.intercepted = 0
 
     def reset(self) -> None:
         """Go to the state after a reset of the partition."""
@@ -70,6 +69,9 @@ class VirtualProcessorVtl:
         self.assist_page.reset()
         self.tsc_offset = 0
         self.msrs.clear()
+        self.secure.reset()
+        self.intercepted = 0
+        self.apic.reset()
         self.apic = LocalApic(self, bootstrap=self.vp.bootstrap)
 
 
@@ -121,51 +123,86 @@ class VirtualProcessor:
         """Return whether a VTL is enabled on the VP."""
         return vtl in self.vtls
 
-    def init(self, vtl: int = 0) -> None:
-        """Receive an INIT: the processor resets and waits for its start-up message.
+    def new_vtl(self, vtl: int) -> VirtualProcessorVtl:
+        """Give the VP the state of a VTL that it did not have."""
+        state = self.vtls[vtl] = VirtualProcessorVtl(self, vtl)
+        return state
 
-        With a VTL above the addressed one enabled it is dropped (TLFS, VSM, INIT and SIPI).
+    def _obeys_start_up(self, vtl: int) -> bool:
+        """Return whether INIT and start-up messages of a VTL have an effect.
+
+        VTLs above 0 never start in real mode. One that is enabled keeps those of lower VTLs out,
+        and so does one that denies startup (TLFS, VSM, INIT and SIPI, DenyLowerVtlStartup).
         """
-        if vtl < self.highest_vtl:
+        return not vtl and not self.highest_vtl and not self.partition.vsm.denies_startup(vtl)
+
+    def init(self, vtl: int = 0) -> None:
+        """Receive an INIT: the processor resets and waits for its start-up message."""
+        if not self._obeys_start_up(vtl):
             return
         self.vtls[vtl].apic.reset()
         if not self.bootstrap:
+            self.vtls[vtl].secure.started = False
             self.run_state = RunState.WAITING_FOR_START_UP
         self.partition.effects.init_processor(self)
 
     def start_up(self, vector: int, vtl: int = 0) -> None:
         """Receive a start-up message, which only a processor that waits for it obeys."""
-        if vtl < self.highest_vtl or self.run_state is not RunState.WAITING_FOR_START_UP:
+        waits = self.run_state is RunState.WAITING_FOR_START_UP
+        if not waits or not self._obeys_start_up(vtl):
             return
+        self.vtls[vtl].secure.started = True
         self.run_state = RunState.RUNNING
         self.partition.effects.startup_processor(self, vector)
 
     def start(self, vtl: int, context: "InitialVpContext") -> None:
         """Start in a VTL with the given registers: INIT and a jump (HvCallStartVirtualProcessor).
 
+        Higher VTLs that are prepared and have not run yet run first, the highest of them at once;
+        the given registers wait for their return.
+
         Args:
             vtl: a VTL enabled on the VP.
             context: the registers; the caller has checked them.
         """
-        self.vtls[vtl].apic.reset()
+        state = self.vtls[vtl]
+        state.apic.reset()
+        state.secure.started = True
+        first = [each for each in self.vtls if each > vtl and not self.vtls[each].secure.entered]
+        if self.run_state is RunState.RUNNING:
+            first.append(self.active_vtl)
+        self.active_vtl = max(vtl, *first) if first else vtl
+        self.current.secure.entered = True
         self.run_state = RunState.RUNNING
-        self.active_vtl = vtl
         self.partition.effects.start_processor(self, vtl, context)
 
     def interrupting_vtl(self) -> int | None:
-        """Return the highest VTL above the active one that has an interrupt to take, or None.
+        """Return the highest VTL above the active one that has to run now, or None.
 
-        The VTL's task priority decides; RFLAGS.IF of either VTL does not (TLFS, VSM, virtual
-        interrupt management).
+        It has an interrupt that its task priority allows, whatever RFLAGS.IF of either VTL is
+        (TLFS, VSM, virtual interrupt management), or an intercept waits for it.
         """
         if len(self.vtls) == 1:
             return None
         for vtl in sorted(self.vtls, reverse=True):
             if vtl <= self.active_vtl:
                 return None
-            if self.vtls[vtl].apic.pending_vector() is not None:
+            state = self.vtls[vtl]
+            if state.secure.must_enter or state.apic.pending_vector() is not None:
                 return vtl
         return None
+
+    def interrupt_requested(self, vtl: int) -> None:
+        """React to an interrupt that a VTL of the VP could take if it ran with interrupts on.
+
+        A higher VTL that holds back a lower one's may hear of it. A VP that waits for its start-up
+        is entered at a higher VTL at once.
+        """
+        if vtl < self.active_vtl:
+            notify_of_lower_interrupts(self)
+        elif vtl > self.active_vtl and self.run_state is RunState.WAITING_FOR_START_UP:
+            self.partition.vsm.interrupt_entry(self, vtl)
+        self.partition.effects.interrupt_changed(self)
 
     def pending_vector(self) -> int | None:
         """Return the vector that the VP would take now in the VTL it runs in, or None."""
@@ -173,8 +210,13 @@ class VirtualProcessor:
 
     def reset(self) -> None:
         """Go to the state after a reset of the partition, with VTL 0 alone."""
-        for state in self.vtls.values():
+        for vtl, state in self.vtls.items():
             state.reset()
+            if vtl:
+                self.partition.effects.vtl_disabled(self, vtl)
         self.vtls = {0: self.vtls[0]}
         self.active_vtl = 0
         self.run_state = RunState.RUNNING if self.bootstrap else RunState.WAITING_FOR_START_UP
+
+
+__all__ = ["RunState", "VirtualProcessor", "VirtualProcessorVtl"]

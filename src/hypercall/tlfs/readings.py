@@ -77,6 +77,13 @@ class DebugRemainder(Enum):
     UNFILLED = "the bytes of the request that were not filled"
 
 
+class ProtectionTarget(Enum):
+    """Which VTL HvCallModifyVtlProtectionMask names."""
+
+    SETTER = "the one whose protection it is, and which it does not bind; VTL 0 is refused with 5"
+    RESTRICTED = "the one that is restricted, by the caller's VTL"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One decision.
@@ -422,7 +429,7 @@ READINGS = (
     ),
     _reading(
         "start_context_checked",
-        "Is the initial context of a started processor checked?",
+        "Is the initial context of a started processor or an enabled VTL checked?",
         "TLFS: INVALID_REGISTER_VALUE; OpenVMM and a KVM fork do not check",
         hyperv=True,
         kvm=False,
@@ -520,6 +527,117 @@ READINGS = (
         xen=_S.CALL_PENDING,
         openvmm=_S.CALL_PENDING,
     ),
+    _reading(
+        "partition_vtl_range",
+        "What answers HvCallEnablePartitionVtl for VTL 0 or a VTL above the maximum?",
+        "TLFS 6.0b p171, a fork of KVM and its tests: 5; OpenVMM: 6",
+        hyperv=_S.INVALID_PARAMETER,
+        kvm=_S.INVALID_PARAMETER,
+        xen=_S.INVALID_PARAMETER,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "missing_vsm_privilege",
+        "What answers a call without AccessVsm, AccessVpRegisters or StartVirtualProcessor?",
+        "TLFS status tables: 6; a fork of KVM: 2; Xen has none of the calls",
+        hyperv=_S.ACCESS_DENIED,
+        kvm=_S.INVALID_HYPERCALL_CODE,
+        xen=_S.INVALID_HYPERCALL_CODE,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "first_vp_vtl_elsewhere",
+        "What answers a VTL that enables a higher one first on another processor? None allows it.",
+        "TLFS HvCallEnableVpVtl names no such rule; OpenVMM: 6",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "protection_other_partition",
+        "What answers HvCallModifyVtlProtectionMask for a partition that is not the caller's?",
+        "TLFS 6.0b p169: 13; OpenVMM: 6",
+        hyperv=_S.INVALID_PARTITION_ID,
+        kvm=_S.INVALID_PARTITION_ID,
+        xen=_S.INVALID_PARTITION_ID,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "protection_target_vtl",
+        "Which VTL does HvCallModifyVtlProtectionMask name?",
+        "OpenVMM, Linux and a VTL 1 kernel run on real hosts: the one whose protection it is; a"
+        " fork of KVM and its tests: the one that is restricted",
+        hyperv=ProtectionTarget.SETTER,
+        kvm=ProtectionTarget.RESTRICTED,
+        xen=ProtectionTarget.SETTER,
+        openvmm=ProtectionTarget.SETTER,
+    ),
+    _reading(
+        "start_higher_vtl",
+        "What answers HvCallStartVirtualProcessor for a VTL above the caller's?",
+        "TLFS, OpenVMM: 6; a fork of KVM: 5",
+        hyperv=_S.ACCESS_DENIED,
+        kvm=_S.INVALID_PARAMETER,
+        xen=_S.ACCESS_DENIED,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "entry_fills_return_registers",
+        "Does entering a VTL store the lower one's RAX and RCX where a return restores them from?",
+        "TLFS says both that the guest updates the fields and that they hold the value before the"
+        " call; a VTL 1 kernel run on real hosts relies on them; OpenVMM writes the reason only",
+        hyperv=True,
+        kvm=True,
+        xen=True,
+        openvmm=False,
+    ),
+    _reading(
+        "vina_reset_on_return",
+        "Is VinaAsserted with auto-reset cleared when the VTL returns, and not when it is entered?",
+        "TLFS vsm: on the next entry; OpenVMM: on return",
+        hyperv=False,
+        kvm=False,
+        xen=False,
+        openvmm=True,
+    ),
+    _reading(
+        "memory_intercept_gva_valid",
+        "Does the message of a memory intercept say that its virtual address is valid?",
+        "The headers have a bit for it, OpenVMM sets it; the tests of a fork of KVM want it clear",
+        hyperv=True,
+        kvm=False,
+        xen=True,
+        openvmm=True,
+    ),
+    _reading(
+        "memory_intercept_registers",
+        "Do DS, SS and the general registers follow in the message of a memory intercept?",
+        "Current headers, OpenVMM: no, it has 80 bytes; the tests of a fork of KVM use the older"
+        " form of 240 bytes",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "protected_parameters_intercept",
+        "Is a parameter page that a higher VTL protects an intercept, and the call tried again?",
+        "TLFS: an intercept, the headers have a bit for it; OpenVMM, KVM: a status",
+        hyperv=True,
+        kvm=False,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "own_processor_registers",
+        "What answers the access to processor registers of the caller's own VTL? None allows it.",
+        "TLFS HvCallGetVpRegisters names no such rule; OpenVMM: 6",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=_S.ACCESS_DENIED,
+    ),
 )
 """Every decision."""
 
@@ -574,6 +692,18 @@ class ReadingSet:
     nested_unsupported: HvStatus
     memory_hint_small_range: HvStatus | None
     async_memory_hint: HvStatus
+    partition_vtl_range: HvStatus
+    missing_vsm_privilege: HvStatus
+    first_vp_vtl_elsewhere: HvStatus | None
+    protection_other_partition: HvStatus
+    protection_target_vtl: ProtectionTarget
+    start_higher_vtl: HvStatus
+    entry_fills_return_registers: bool
+    vina_reset_on_return: bool
+    memory_intercept_gva_valid: bool
+    memory_intercept_registers: bool
+    protected_parameters_intercept: bool
+    own_processor_registers: HvStatus | None
 
     @classmethod
     def named(cls, name: str) -> Self:
