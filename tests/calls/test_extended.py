@@ -2,12 +2,18 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercall.calls.extended import _without
 from hypercall.partition.configuration import DEFAULT_PRIVILEGES
+from hypercall.partition.memory import Permission, Resolution
+from hypercall.partition.memory_hints import COMPLETION_NS
+from hypercall.tlfs.call_flags import HeatType
 from hypercall.tlfs.privileges import ExtendedCapability, Privilege
+from hypercall.tlfs.readings import ReadingSet
+from hypercall.tlfs.status import HvStatus
 
 MakeGuest = Callable[..., Any]
 
@@ -84,3 +90,96 @@ def test_taking_pages_out(ranges: list[tuple[int, int]], pages: set[int]) -> Non
             range(first, first + count)]  # fmt: skip
     expected = [page for first, count in ranges for page in range(first, first + count)]
     assert left == [page for page in expected if page not in pages]
+
+
+HINT, HINT_LATER = 0x8003, 0x8006
+COLD, HOT, DISCARD = HeatType
+
+
+@pytest.fixture
+def roomy(make_guest: MakeGuest) -> Any:
+    return make_guest(1, memory_size=8 << 20)
+
+
+def hinted(guest: Any) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = guest.effects.named("hint_memory")
+    return found
+
+
+@pytest.mark.parametrize("heat", HeatType)
+def test_hints_reach_the_host(roomy: Any, heat: HeatType) -> None:
+    result = roomy.call(HINT | 3 << 32, heat, 0x1000, 0x200800, 0x10003)
+    assert result == 0x3_0000_0000
+    assert hinted(roomy) == [(heat, 1, 1), (heat, 512, 512), (heat, 16, 4)]
+
+
+def test_b167_511_ranges(roomy: Any) -> None:
+    assert roomy.call(HINT | 511 << 32, DISCARD, *([0x100000] * 511)) == 0x1FF_0000_0000
+    assert len(hinted(roomy)) == 511
+
+
+def test_b166_an_older_host_takes_no_small_ranges(make_guest: MakeGuest) -> None:
+    readings = ReadingSet.named("hyperv").changed(
+        memory_hint_small_range=HvStatus.INVALID_PARAMETER
+    )
+    guest = make_guest(1, memory_size=8 << 20)
+    assert guest.call(HINT | 1 << 32, DISCARD, 0x400000) == 0x1_0000_0000
+    older = make_guest(1, memory_size=8 << 20, readings=readings)
+    assert older.call(HINT | 1 << 32, DISCARD, 0x400000) == 5
+    assert older.call(HINT | 1 << 32, DISCARD, 0x400800) == 0x1_0000_0000
+
+
+@pytest.mark.parametrize("code", [HINT, HINT_LATER])
+@pytest.mark.parametrize(
+    ("header", "ranges", "completed"),
+    [
+        pytest.param(3, (0,), 0, id="type-3"),
+        pytest.param(4, (0,), 0, id="reserved-bits"),
+        pytest.param(0, (0, 0x800000, 0x1000), 1, id="beyond-ram"),
+        pytest.param(0, (0, 0, 0x2800), 2, id="malformed"),
+    ],
+)
+def test_a_bad_hint_ends_the_list(
+    roomy: Any, code: int, header: int, ranges: tuple[int, ...], completed: int
+) -> None:
+    result = roomy.call(code | len(ranges) << 32, header, *ranges)
+    assert result == 5 | completed << 32
+    roomy.box.advance(COMPLETION_NS)
+    assert hinted(roomy) == [(COLD, 0, 1)] * completed
+
+
+def test_a_hint_that_is_not_waited_for_is_followed_later(roomy: Any) -> None:
+    result = roomy.call(HINT_LATER | 2 << 32, DISCARD, 0x1000, 0x200800)
+    assert result == HvStatus.CALL_PENDING | 2 << 32
+    assert not hinted(roomy)
+    roomy.box.advance(COMPLETION_NS)
+    assert hinted(roomy) == [(DISCARD, 1, 1), (DISCARD, 512, 512)]
+
+
+def test_b170_capabilities_that_are_off(make_guest: MakeGuest) -> None:
+    guest = make_guest(1, extended_capabilities=ExtendedCapability.GET_BOOT_ZEROED_MEMORY)
+    assert guest.call(HINT | 1 << 32, 0, 0) == 2
+    assert guest.call(HINT_LATER | 1 << 32, 0, 0) == 2
+    guest = make_guest(1, extended_capabilities=ExtendedCapability.MEMORY_COLD_DISCARD_HINT)
+    assert guest.call(HINT | 1 << 32, DISCARD, 0) == 0x1_0000_0000
+    assert guest.call(HINT | 1 << 32, COLD, 0) == 5
+
+
+def test_a_vtl_cannot_discard_what_a_higher_one_protects(
+    make_guest: MakeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = make_guest(1)
+    memory = guest.partition.memory
+    monkeypatch.setitem(guest.partition.vtls, 1, guest.partition.vtls[0])
+    real = memory.resolve
+
+    def resolve(page: int, vtl: int = 0) -> Resolution | None:
+        found: Resolution | None = real(page, vtl)
+        if page == 5 and found is not None:
+            return found._replace(permissions=Permission.READ)
+        return found
+
+    monkeypatch.setattr(memory, "resolve", resolve)
+    assert guest.call(HINT | 2 << 32, DISCARD, 0x4000, 0x5000) == 6 | 1 << 32
+    assert hinted(guest) == [(DISCARD, 4, 1)]
+    assert guest.call(HINT | 1 << 32, COLD, 0x5000) == 0x1_0000_0000

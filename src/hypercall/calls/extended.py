@@ -1,18 +1,21 @@
-"""The extended calls: capabilities, and memory that is known to be zero."""
+"""The extended calls: capabilities, memory that is known to be zero, hints about memory."""
 
 import struct
 
-from hypercall.abi.reply import Reply
+from hypercall.abi.reply import Reply, RepReply
 from hypercall.calls.registration import serves
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.calls import Call
+from hypercall.tlfs.gpa_range import GpaRange, gpa_ranges
 from hypercall.tlfs.privileges import ExtendedCapability
+from hypercall.tlfs.readings import ReservedFields
 from hypercall.tlfs.status import HvStatus
 
 MAX_ZEROED_RANGES = 255
 """How many ranges the output of HvExtCallGetBootZeroedMemory has room for."""
 
 _OUTPUT_SIZE = 0xFF8
+_HEAT_TYPE = 3
 
 
 @serves(Call.QUERY_CAPABILITIES)
@@ -41,6 +44,51 @@ def get_boot_zeroed_memory(vp: VirtualProcessor) -> Reply | HvStatus:
     return Reply(
         HvStatus.SUCCESS, struct.pack(f"<{len(words)}Q", *words).ljust(_OUTPUT_SIZE, b"\0")
     )
+
+
+@serves(Call.MEMORY_HEAT_HINT)
+def memory_heat_hint(vp: VirtualProcessor, heat: int, elements: memoryview) -> RepReply | HvStatus:
+    """Tell the host which memory will be used soon, which will not, and which may be dropped."""
+    status, heat, ranges = _read_hints(vp, heat, elements, ExtendedCapability.MEMORY_HEAT_HINT)
+    vp.partition.memory_hints.follow(heat, ranges)
+    return RepReply(len(ranges), status)
+
+
+@serves(Call.MEMORY_HEAT_HINT_ASYNC)
+def memory_heat_hint_async(
+    vp: VirtualProcessor, heat: int, elements: memoryview
+) -> RepReply | HvStatus:
+    """Tell the host the same without waiting until it has done something about it."""
+    capability = ExtendedCapability.MEMORY_HEAT_HINT_ASYNC
+    status, heat, ranges = _read_hints(vp, heat, elements, capability)
+    if ranges:
+        vp.partition.memory_hints.follow_later(heat, ranges)
+    return RepReply(len(ranges), status or vp.partition.readings.async_memory_hint)
+
+
+def _read_hints(
+    vp: VirtualProcessor, heat: int, elements: memoryview, capability: ExtendedCapability
+) -> tuple[HvStatus, int, list[GpaRange]]:
+    """Read hints up to the first that is refused.
+
+    Returns:
+        SUCCESS or why one is refused, the type of heat, and the ranges before that one.
+    """
+    hints = vp.partition.memory_hints
+    if heat & ~_HEAT_TYPE:
+        if vp.partition.readings.reserved_fields is ReservedFields.REFUSE:
+            return HvStatus.INVALID_PARAMETER, heat, []
+        heat &= _HEAT_TYPE
+    status = hints.type_status(heat, capability)
+    taken: list[GpaRange] = []
+    if status:
+        return status, heat, taken
+    for entry in gpa_ranges(elements):
+        status = hints.range_status(vp.active_vtl, heat, entry)
+        if status or entry is None:
+            return status, heat, taken
+        taken.append(entry)
+    return HvStatus.SUCCESS, heat, taken
 
 
 def _without(ranges: list[tuple[int, int]], pages: list[int]) -> list[tuple[int, int]]:

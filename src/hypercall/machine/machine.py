@@ -22,6 +22,7 @@ from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.devices.synic_test_device import SynicTestDevice
 from hypercall.machine.entry_registers import load_entry
 from hypercall.machine.exits import MachineExits
+from hypercall.machine.host_memory import HostMemory
 from hypercall.machine.loader_memory import GuestLoaderMemory
 from hypercall.machine.loaders import EntryState, load_image
 from hypercall.machine.processors import Processors
@@ -98,7 +99,7 @@ class Machine:
         self._engine.spin_exits = len(partition_configuration.processors) > 1
         if self.configuration.time == "host":
             self._engine.use_host_time()
-        self.processors = Processors(self._engine)
+        self.processors = Processors(self._engine, HostMemory(self._ram))
         self.partition = Partition(
             partition_configuration,
             memory,

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from hypercall.cpu.registers import ProcessorRegisters
 from hypercall.cpu.unicorn.engine import Engine
 from hypercall.cpu.unicorn.memory_map import MemoryMap
+from hypercall.machine.host_memory import HostMemory
 from hypercall.partition.effects import TranslationFlush
 from hypercall.partition.virtual_processor import RunState, VirtualProcessor
+from hypercall.tlfs.call_flags import HeatType
 from hypercall.tlfs.initial_context import InitialVpContext
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Processors:
 
     Args:
         engine: the engine.
+        host_memory: the host's memory behind the guest's RAM.
 
     Attributes:
         current: the virtual processor whose context is loaded, at first the boot processor.
@@ -46,8 +49,9 @@ class Processors:
         on_crash: called with the parameters and the message when the guest says it crashed.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, host_memory: HostMemory) -> None:
         self._engine = engine
+        self._host_memory = host_memory
         self.registers = ProcessorRegisters(engine)
         self._contexts: dict[tuple[int, int], int] = {}
         self._run_time: dict[int, int] = {}
@@ -348,6 +352,22 @@ class Processors:
                 ranges.append((start + base, end - start))
                 position = end
         return ranges
+
+    def hint_memory(self, heat: HeatType, first_page: int, page_count: int) -> None:
+        """Pass a hint about pages of RAM on to the host."""
+        offset = self._partition.memory.ram_offset(first_page)
+        assert offset is not None, "only RAM is hinted at"
+        length = page_count * _PAGE
+        if heat is HeatType.HOT:
+            self._host_memory.warm(offset, length)
+        elif heat is HeatType.COLD:
+            self._host_memory.cool(offset, length)
+        else:
+            self._host_memory.discard(offset, length)
+            # The code and the writability of these pages are found out anew.
+            self._engine.forget_written(offset, length)
+            for context in self._contexts.values():
+                self._engine.flush(context)
 
     def crash(self, parameters: Sequence[int], message: bytes | None) -> None:
         """The guest says that it has crashed."""

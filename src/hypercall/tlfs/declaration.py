@@ -118,7 +118,7 @@ class CallDeclaration:
         privilege: partition privileges that are needed, all of them.
         recommendation: the CPUID bits that recommend the call; a gate only where a reading
             says that recommendations are enforced.
-        capability: the extended capability that announces the call.
+        capability: the extended capabilities, one of which announces the call.
         nested_feature: the nested features, one of which announces the call.
         statuses: what it may return beside 2, 3 and 4.
         known: how much the public record says, for thin calls; else empty.

@@ -123,7 +123,8 @@ def gate_text(declaration: CallDeclaration) -> str:
     if declaration.privilege:
         parts.append(f"privilege {declaration.privilege.text(declaration.privilege)}")
     if declaration.capability:
-        parts.append(f"extended capability {declaration.capability.text(declaration.capability)}")
+        names = declaration.capability.text(declaration.capability).replace("|", " or ")
+        parts.append(f"extended capability {names}")
     if declaration.nested_feature:
         names = declaration.nested_feature.text(declaration.nested_feature).replace("|", " or ")
         parts.append(f"nested feature {names}")

@@ -92,13 +92,18 @@ EXTENDED_CALLS = (
         element=_GPA_RANGE,
         fast=FastForm.NO,
         privilege=_PRIVILEGE,
-        capability=ExtendedCapability.MEMORY_HEAT_HINT,
+        capability=(
+            ExtendedCapability.MEMORY_HEAT_HINT | ExtendedCapability.MEMORY_COLD_DISCARD_HINT
+        ),
         statuses=(
             StatusCondition(HvStatus.SUCCESS, "done", "Linux"),
             StatusCondition(
                 HvStatus.INVALID_PARAMETER,
                 "an unknown type, or a range that the host does not take",
                 "Linux; a log of a real host",
+            ),
+            StatusCondition(
+                HvStatus.ACCESS_DENIED, "a page to discard that a higher VTL protects", "inferred"
             ),
             _DENIED,
             _NOT_ADVERTISED,
@@ -153,6 +158,7 @@ EXTENDED_CALLS = (
         capability=ExtendedCapability.MEMORY_HEAT_HINT_ASYNC,
         statuses=(
             StatusCondition(HvStatus.CALL_PENDING, "taken, and not done yet", "inferred"),
+            StatusCondition(HvStatus.INVALID_PARAMETER, "as HvExtCallMemoryHeatHint", "inferred"),
             _DENIED,
             _NOT_ADVERTISED,
         ),
