@@ -9,6 +9,7 @@ from hypercall.partition.configuration import (
     PartitionConfiguration,
     processors_in_order,
 )
+from hypercall.partition.profiles import DEFAULT_PROFILE, parse_privileges
 from hypercall.tlfs.readings import ReadingSet
 
 SMALLEST_MEMORY = 1 << 20
@@ -28,6 +29,8 @@ class MachineConfiguration:
         time: ``"virtual"`` counts executed code, ``"host"`` follows the host's clock.
         like: the name of a reading set: ``hyperv``, ``kvm``, ``xen`` or ``openvmm``.
         shuffle_vp_index: a seed that makes VP indexes differ from APIC ids, or None.
+        privileges: what the partition may do and has: the name of a profile, a privilege mask, or
+            changes, see `hypercall.partition.profiles.parse_privileges`.
         date: what the real-time clock shows when the machine starts.
         partition: attributes of `PartitionConfiguration` to replace, by name.
 
@@ -41,6 +44,7 @@ class MachineConfiguration:
     time: str = "virtual"
     like: str = "hyperv"
     shuffle_vp_index: int | None = None
+    privileges: str = DEFAULT_PROFILE
     date: datetime = datetime(2024, 1, 1, tzinfo=UTC)
     partition: dict[str, Any] = field(default_factory=dict)
 
@@ -52,6 +56,7 @@ class MachineConfiguration:
             )
         if self.time not in _TIMES:
             raise InputError(f"there is no time {self.time!r}: give virtual or host")
+        parse_privileges(self.privileges)
 
     def partition_configuration(self) -> PartitionConfiguration:
         """The partition that the machine runs.
@@ -64,4 +69,5 @@ class MachineConfiguration:
             memory_size=self.memory,
             readings=ReadingSet.named(self.like),
         )
+        configuration = parse_privileges(self.privileges).apply(configuration)
         return configuration.replace(**self.partition) if self.partition else configuration
