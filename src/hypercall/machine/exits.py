@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from hypercall.abi.dispatcher import Dispatcher
 from hypercall.abi.outcome import Outcome, OutcomeKind
 from hypercall.cpu.interface import (
+    ACCESS_FETCH,
     MODE_CPL,
     MODE_LONG,
     MODE_PROTECTED,
     MODE_VIRTUAL_8086,
+    VIOLATION_ABANDON,
     VIOLATION_FAULT,
 )
 from hypercall.machine.board import Board
@@ -17,7 +19,8 @@ from hypercall.machine.processor_features import Leaf, ProcessorFeatures
 from hypercall.machine.processors import Processors
 from hypercall.partition.faults import GeneralProtection
 from hypercall.partition.partition import Partition
-from hypercall.trace.events import HaltEvent, InterruptEvent, MsrEvent, Position
+from hypercall.tlfs.registers import RegisterName
+from hypercall.trace.events import HaltEvent, InterruptEvent, MsrEvent, Position, VtlEvent
 from hypercall.trace.hub import TraceHub
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ _RAX, _RCX, _RDX, _R8 = 0, 1, 2, 8
 _LOW = 0xFFFFFFFF
 _PAGE_MASK = 0xFFF
 _COMPLETE = OutcomeKind.COMPLETE
+_VTL_SWITCHES = frozenset({OutcomeKind.VTL_CALL, OutcomeKind.VTL_RETURN})
+_HYPERCALL_LENGTH = 3
 
 
 class Caller:
@@ -142,7 +147,30 @@ class MachineExits:
         if outcome.kind is OutcomeKind.SUSPEND:
             engine.stop()
             return None
+        if outcome.kind in _VTL_SWITCHES:
+            return self._switch_vtl(outcome)
         return False
+
+    def _switch_vtl(self, outcome: Outcome) -> int | None:
+        # Each VTL goes on behind its own call or return.
+        engine = self.engine
+        context = engine.current_context
+        vp = self._processors.current
+        rip = engine.get_rip(context)
+        engine.set_rip(context, rip + _HYPERCALL_LENGTH)
+        left = vp.active_vtl
+        traced = self._trace.active and self._trace.wants(VtlEvent)
+        position = Position(engine.time(), vp.index, left, rip) if traced else None
+        called = outcome.kind is OutcomeKind.VTL_CALL
+        vsm = self._partition.vsm
+        done = vsm.vtl_call(vp) if called else vsm.vtl_return(vp, bool(outcome.value))
+        if not done:
+            engine.set_rip(context, rip)
+            return False
+        if position is not None:
+            reason = "call" if called else "return"
+            self._trace.emit(VtlEvent(position, vp.active_vtl, reason))
+        return None
 
     def read_msr(self, index: int) -> int | None:
         """Read an MSR of the partition."""
@@ -203,8 +231,36 @@ class MachineExits:
         return self._processors.memory_map.entry(page, table)
 
     def memory_violation(self, address: int, gpa: int, access: int) -> int:
-        """An access that no mapping allows gets #GP (TLFS, hypercall page)."""
+        """An access that the mapping does not allow.
+
+        One that a higher VTL forbids is that VTL's affair; another one, as a store to the
+        hypercall page, gets #GP.
+        """
+        vp = self._processors.current
+        instruction = b"" if access == ACCESS_FETCH else self.engine.instruction()
+        if self._partition.vsm.memory_violation(vp, address, gpa, access, instruction):
+            self._processors.leave_block()
+            return VIOLATION_ABANDON
         return VIOLATION_FAULT
+
+    def control_write(self, register: int, value: int) -> bool:
+        """A write of CR0 or CR4 that a higher VTL may want to see."""
+        name = RegisterName.CR0 if register == 0 else RegisterName.CR4
+        return self._intercepted(name, value)
+
+    def table_write(self, register: str, instruction: bytes) -> None:
+        """A load of a descriptor table register that a higher VTL wants to see."""
+        self._intercepted(RegisterName[register], 0, memory_operand=True)
+
+    def _intercepted(self, name: RegisterName, value: int, *, memory_operand: bool = False) -> bool:
+        vp = self._processors.current
+        instruction = self.engine.instruction()
+        intercepted = self._partition.vsm.register_intercept(
+            vp, name, value, instruction, memory_operand=memory_operand
+        )
+        if intercepted:
+            self._processors.leave_block()
+        return intercepted
 
     def halt(self) -> None:
         """HLT."""

@@ -109,6 +109,10 @@ class Processors:
         self.current = vp
         self._turn_started = self._engine.time()
 
+    def leave_block(self) -> None:
+        """Let the current processor execute no further block before its VTLs are looked at."""
+        self._engine.limit = 0
+
     def end_turn(self) -> None:
         """Account for the time of the turn that has just ended."""
         now = self._engine.time()
@@ -145,7 +149,7 @@ class Processors:
                 self._awake(vp)
         elif vp is self.current and vp.interrupting_vtl() is not None:
             # Whatever the guest's IF is, the higher VTL is entered before the next block.
-            self._engine.limit = 0
+            self.leave_block()
 
     def flush_translations(self, flush: TranslationFlush) -> None:
         """Drop translations now for the running context, before its next turn for the others."""
@@ -257,7 +261,7 @@ class Processors:
             if vp is self.current:
                 self._engine.stop()
         elif vp is self.current and vp.interrupting_vtl() is not None:
-            self._engine.limit = 0
+            self.leave_block()
 
     def protection_changed(self, vtl: int, pages: Sequence[int] | None) -> None:
         """Let the engine take over what a VTL may do with guest-physical pages."""
