@@ -2,8 +2,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.calls.conftest import Guest
 
 from hypercall.partition.configuration import ProcessorIdentity
+from hypercall.partition.device_interrupts import InterruptEntry
 from hypercall.partition.partition import VtlPartitionState
 from hypercall.partition.virtual_processor import VirtualProcessorVtl
 
@@ -142,3 +144,102 @@ class TestSets:
         assert make_guest().call(IPI_EX, 0, 0, 0) == PARAMETER
         assert make_guest(reading="kvm").call(IPI_EX, 0, 0, 0) == SUCCESS
         assert make_guest().call(IPI_EX, VECTOR, 0, 0) == SUCCESS
+
+
+RETARGET = 0x7E
+DEVICE = 0x55
+SELF = 2**64 - 1
+MSI = 1
+MULTICAST, SET = 1, 2
+
+
+@pytest.fixture
+def with_device(make_guest: Callable[..., Guest]) -> Guest:
+    guest = make_guest(4)
+    guest.partition.device_interrupts.add_device(DEVICE, [InterruptEntry(0x40, False, (0,))])
+    return guest
+
+
+def retarget(
+    guest: Guest,
+    mask: int,
+    *rest: int,
+    vector: int = 0x61,
+    flags: int = 0,
+    control: int = RETARGET,
+    **changes: int,
+) -> int:
+    fields = {"partition": SELF, "device": DEVICE, "source": MSI, "reserved": 0} | changes
+    entry = guest.partition.device_interrupts.message(changes.get("number", 0))
+    return guest.call(
+        control,
+        fields["partition"],
+        fields["device"],
+        fields["source"],
+        entry[0] | entry[1] << 32,
+        fields["reserved"],
+        vector | flags << 32,
+        mask,
+        *rest,
+    )
+
+
+def entry_of(guest: Guest) -> InterruptEntry:
+    entry = guest.partition.device_interrupts.entry(DEVICE, 0)
+    assert entry is not None
+    return entry
+
+
+def test_retarget_to_a_mask(with_device: Guest) -> None:
+    assert retarget(with_device, 0b1010) == 0
+    assert entry_of(with_device) == InterruptEntry(0x61, False, (1, 3))
+    assert retarget(with_device, 0b0100, flags=MULTICAST, vector=0xFF) == 0
+    assert entry_of(with_device) == InterruptEntry(0xFF, True, (2,))
+
+
+def test_retarget_to_a_set(with_device: Guest) -> None:
+    control = RETARGET | 2 << 17
+    assert retarget(with_device, 0, 1, 0b0110, flags=SET | MULTICAST, control=control) == 0
+    assert entry_of(with_device) == InterruptEntry(0x61, True, (1, 2))
+    assert retarget(with_device, 1, flags=SET) == 0
+    assert entry_of(with_device).targets == (0, 1, 2, 3)
+
+
+def test_retarget_to_nobody_keeps_the_targets(with_device: Guest) -> None:
+    assert retarget(with_device, 0) == 0
+    assert entry_of(with_device) == InterruptEntry(0x61, False, (0,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        pytest.param({"partition": 9}, 0xD, id="partition"),
+        pytest.param({"device": 0x56}, 0x57, id="device"),
+        pytest.param({"number": 1}, 5, id="interrupt"),
+        pytest.param({"source": 2}, 5, id="io-apic"),
+        pytest.param({"vector": 0xF}, 5, id="vector-low"),
+        pytest.param({"vector": 0x100}, 5, id="vector-high"),
+        pytest.param({"flags": 4}, 5, id="flag"),
+        pytest.param({"mask": 0x10}, 5, id="no-such-processor"),
+        pytest.param({"reserved": 1}, 5, id="reserved"),
+        pytest.param({"flags": SET, "mask": 0}, 5, id="set-without-banks-mask"),
+        pytest.param({"flags": SET, "mask": 2}, 5, id="set-format"),
+    ],
+)
+def test_retarget_refusals(with_device: Guest, arguments: dict[str, int], status: int) -> None:
+    mask = arguments.get("mask", 2)
+    rest = {name: value for name, value in arguments.items() if name != "mask"}
+    assert retarget(with_device, mask, **rest) == status
+    assert entry_of(with_device) == InterruptEntry(0x40, False, (0,))
+
+
+def test_retarget_with_a_set_whose_banks_do_not_match(with_device: Guest) -> None:
+    control = RETARGET | 2 << 17
+    assert retarget(with_device, 0, 3, 1, flags=SET, control=control) == 5
+
+
+def test_retarget_in_registers(with_device: Guest) -> None:
+    address, _ = with_device.partition.device_interrupts.message(0)
+    words = (SELF, DEVICE, MSI, address, 0, 0x62, 0b100)
+    assert with_device.fast(RETARGET, *words) == 0
+    assert entry_of(with_device) == InterruptEntry(0x62, False, (2,))

@@ -1,15 +1,17 @@
-"""Calls that send interrupts."""
+"""Calls that send or retarget interrupts."""
 
 from hypercall.calls.processor_sets import read_set
 from hypercall.calls.registration import serves
 from hypercall.calls.target_vtl import input_vtl_status
 from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.tlfs.call_flags import InterruptSource, InterruptTargetFlags, VpSetFormat
 from hypercall.tlfs.calls import Call
-from hypercall.tlfs.readings import IpiTargetVtl
+from hypercall.tlfs.readings import IpiTargetVtl, ReservedFields
 from hypercall.tlfs.status import HvStatus
 
 _FIRST_VECTOR = 0x10
 _LAST_VECTOR = 0xFF
+_TARGET_FLAGS = InterruptTargetFlags.defined_mask()
 
 
 @serves(Call.SEND_SYNTHETIC_CLUSTER_IPI)
@@ -38,6 +40,59 @@ def send_synthetic_cluster_ipi_ex(
     if not mask and readings.empty_set_ipi_before_vector:
         return HvStatus.SUCCESS
     return _send(vp, vector, target_vtl, mask)
+
+
+@serves(Call.RETARGET_DEVICE_INTERRUPT)
+def retarget_device_interrupt(
+    vp: VirtualProcessor,
+    partition_id: int,
+    device_id: int,
+    interrupt_source: int,
+    message_address: int,
+    message_data: int,
+    vector: int,
+    target_flags: int,
+    processor_mask_or_format: int,
+    valid_banks_mask_and_banks: memoryview,
+) -> HvStatus:
+    """Let an interrupt of a device go to other processors, with another vector."""
+    partition = vp.partition
+    if not partition.is_own_id(partition_id):
+        return HvStatus.INVALID_PARTITION_ID
+    if (
+        target_flags & ~_TARGET_FLAGS
+        and partition.readings.reserved_fields is ReservedFields.REFUSE
+    ):
+        return HvStatus.INVALID_PARAMETER
+    mask = processor_mask_or_format
+    if target_flags & InterruptTargetFlags.PROCESSOR_SET:
+        status, mask = _read_target_set(vp, processor_mask_or_format, valid_banks_mask_and_banks)
+        if status:
+            return status
+    targets = partition.vps_in(mask)
+    if (
+        interrupt_source != InterruptSource.MSI
+        or not _FIRST_VECTOR <= vector <= _LAST_VECTOR
+        or len(targets) != mask.bit_count()
+    ):
+        return HvStatus.INVALID_PARAMETER
+    return partition.device_interrupts.retarget(
+        device_id,
+        message_address,
+        vector,
+        targets,
+        multicast=bool(target_flags & InterruptTargetFlags.MULTICAST),
+        vtl=vp.active_vtl,
+    )
+
+
+def _read_target_set(vp: VirtualProcessor, format: int, words: memoryview) -> tuple[HvStatus, int]:
+    """Read the set of an interrupt's targets, whose banks' mask is in the variable header."""
+    partition = vp.partition
+    if format == VpSetFormat.SPARSE_4K and not words:
+        return HvStatus.INVALID_PARAMETER, 0
+    valid_banks_mask = int.from_bytes(words[:8], "little")
+    return read_set(partition.readings, partition.vp_mask, format, valid_banks_mask, words[8:])
 
 
 def _send(vp: VirtualProcessor, vector: int, target_vtl: int, mask: int) -> HvStatus:

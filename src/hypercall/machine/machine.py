@@ -19,6 +19,7 @@ from hypercall.cpu.unicorn.memory_map import MemoryMap
 from hypercall.errors import GuestMemoryError, InputError
 from hypercall.machine.board import DEVICE_PAGES, Board
 from hypercall.machine.configuration import MachineConfiguration
+from hypercall.machine.devices.msi_test_device import MsiTestDevice
 from hypercall.machine.devices.synic_test_device import SynicTestDevice
 from hypercall.machine.entry_registers import load_entry
 from hypercall.machine.exits import MachineExits
@@ -128,6 +129,7 @@ class Machine:
         self.processors.on_crash = self._crash
         self.vmbus = VmbusContactPoint(self.partition)
         self.board.bus.add(SynicTestDevice(self.partition))
+        self.board.bus.add(MsiTestDevice(self.partition))
         self._turns = Turns(self.partition.processors, self.configuration.seed)
         self._turn_is_long = False
         self._stop_reason: StopReason | None = None

@@ -8,6 +8,7 @@ from hypercall.partition.configuration import MAX_PROCESSORS, PartitionConfigura
 from hypercall.partition.debug_channel import DebugChannel
 from hypercall.partition.debug_registers import DebugRegisters
 from hypercall.partition.debug_waits import DebugWaits
+from hypercall.partition.device_interrupts import DeviceInterrupts
 from hypercall.partition.effects import Effects
 from hypercall.partition.hypercall_page import HypercallPage
 from hypercall.partition.memory import ALL_PERMISSIONS, GuestMemory, Permission
@@ -104,6 +105,7 @@ class Partition:
         debug_channel: its channel to a debugger.
         debug_registers: the registers by which the guest can use that channel.
         debug_waits: which processors wait for data from the debugger.
+        device_interrupts: the interrupts of its devices that its guest can retarget.
         memory_hints: what its guest says about the heat of its memory.
         nested: the second-level address spaces of a hypervisor that runs in it.
         msrs: its model-specific registers.
@@ -150,6 +152,7 @@ class Partition:
             self.debug_channel, memory, available=bool(configuration.debug_channel_id)
         )
         self.debug_waits = DebugWaits(self.debug_channel)
+        self.device_interrupts = DeviceInterrupts(self)
         self.memory_hints = MemoryHints(self)
         self.nested = NestedTranslation(memory)
         self.msrs = MsrFile(self)

@@ -113,9 +113,12 @@ INTERRUPT_CALLS = (
         statuses=(
             StatusCondition(HvStatus.SUCCESS, "retargeted", "TLFS"),
             StatusCondition(HvStatus.INVALID_PARTITION_ID, "not this partition", "inferred"),
-            StatusCondition(HvStatus.INVALID_DEVICE_ID, "no such device", "inferred"),
+            StatusCondition(HvStatus.INVALID_DEVICE_ID, "no such device", "OpenVMM"),
             StatusCondition(
-                HvStatus.INVALID_PARAMETER, "an unknown interrupt, vector or target", "OpenVMM"
+                HvStatus.INVALID_PARAMETER,
+                "an interrupt that is no message or not the device's, reserved flags, a bad vector,"
+                " set or processor",
+                "OpenVMM",
             ),
         ),
         known=(
