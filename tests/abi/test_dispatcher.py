@@ -23,7 +23,6 @@ from hypercall.abi.outcome import (
     OutcomeKind,
 )
 from hypercall.abi.reply import RETRY, Reply, RepReply
-from hypercall.calls import HANDLERS
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.control import ControlWord
 from hypercall.tlfs.privileges import Feature, Privilege
@@ -31,6 +30,8 @@ from hypercall.tlfs.status import HvStatus
 
 P = 0x1000
 OUT = 0x2000
+READ_ONLY = 0x3000
+UNREADABLE = 0x4000
 CODE, INPUT, ALIGNMENT, PARAMETER, DENIED = (
     HvStatus.INVALID_HYPERCALL_CODE,
     HvStatus.INVALID_HYPERCALL_INPUT,
@@ -181,9 +182,20 @@ def vtl_world(world: Any) -> Any:
     world.privileges = int(Privilege.ACCESS_VSM)
     world.vp.vtls = {0: None, 1: None}
     observer = world.dispatcher.observer
-    world.dispatcher = Dispatcher(world, DECLARATIONS, HANDLERS)
+    handlers = {0x11: decide_vtl_call, 0x12: decide_vtl_return}
+    world.dispatcher = Dispatcher(world, DECLARATIONS, handlers)
     world.dispatcher.observer = observer
     return world
+
+
+def decide_vtl_call(vp: Any, value: int) -> HvStatus:
+    refused = value or max(vp.vtls) <= vp.active_vtl
+    return HvStatus.INVALID_PARAMETER if refused else HvStatus.SUCCESS
+
+
+def decide_vtl_return(vp: Any, value: int) -> HvStatus:
+    refused = value > 1 or not vp.active_vtl
+    return HvStatus.INVALID_PARAMETER if refused else HvStatus.SUCCESS
 
 
 @pytest.mark.parametrize(("control", "control_input", "active_vtl", "expected"), VTL_SWITCHES)
@@ -198,6 +210,32 @@ def test_vtl_switches(
 def test_b098_vtl_call_without_a_higher_vtl(vtl_world: Any) -> None:
     vtl_world.vp.vtls = {0: None}
     assert vtl_world.dispatch(0x11) == UNDEFINED_OPCODE
+
+
+def test_vtl_switch_without_a_handler(vtl_world: Any) -> None:
+    vtl_world.dispatcher = Dispatcher(vtl_world, DECLARATIONS, {})
+    assert vtl_world.dispatch(0x11) == UNDEFINED_OPCODE
+
+
+@pytest.mark.parametrize(
+    ("input", "output", "seen"),
+    [(UNREADABLE, 0x1000, (UNREADABLE, False)), (0x1000, READ_ONLY, (READ_ONLY, True))],
+)
+def test_parameters_that_somebody_hears_of(
+    world: Any, input: int, output: int, seen: tuple[int, bool]
+) -> None:
+    assert world.dispatch(0x1002, input, output).status == HvStatus.INVALID_HYPERCALL_INPUT
+    assert world.protected == [seen]
+    world.intercepting = True
+    assert world.dispatch(0x1002, input, output) == SUSPEND
+    assert world.seen == []
+
+
+def test_parameters_that_nobody_hears_of(make_world: Any) -> None:
+    world = make_world("openvmm")
+    world.intercepting = True
+    assert world.dispatch(0x1002, UNREADABLE, 0x1000).status == HvStatus.INVALID_HYPERCALL_INPUT
+    assert world.protected == []
 
 
 def test_vtl_switch_without_privilege(vtl_world: Any) -> None:

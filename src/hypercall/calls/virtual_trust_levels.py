@@ -222,7 +222,7 @@ def _setter(vp: VirtualProcessor, target_vtl: int) -> tuple[HvStatus, int]:
 @serves(Call.VTL_CALL)
 def vtl_call(vp: VirtualProcessor, control_input: int) -> HvStatus:
     """Decide whether a VTL call can be made; any status but SUCCESS means #UD."""
-    if control_input or max(vp.vtls) <= vp.active_vtl:
+    if control_input or vp.next_higher_vtl() is None:
         return HvStatus.INVALID_PARAMETER
     return HvStatus.SUCCESS
 

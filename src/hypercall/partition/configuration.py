@@ -170,6 +170,11 @@ class PartitionConfiguration:
                 "the virtual processors of a partition need VP indexes and APIC ids that differ: "
                 "give each index and each id once"
             )
+        if not 1 <= self.vtl_count <= 3:
+            raise InputError(
+                f"a partition cannot have {self.vtl_count} virtual trust levels: "
+                "give a number from 1 to 3"
+            )
         if self.memory_size <= 0 or self.memory_size % 4096:
             raise InputError(
                 f"memory of {self.memory_size} bytes is not a number of whole pages: "

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from hypercall.tlfs.initial_context import InitialVpContext
 
 
+HIGHEST_VTL = 2
+"""The highest VTL that a configuration can have; the TLFS leaves room for 15."""
+
+
 class VirtualProcessorVtl:
     """What a virtual processor has once per VTL (TLFS, VSM, private state).
 
@@ -182,13 +186,28 @@ class VirtualProcessor:
         It has an interrupt that its task priority allows, whatever RFLAGS.IF of either VTL is
         (TLFS, VSM, virtual interrupt management), or an intercept waits for it.
         """
-        if len(self.vtls) == 1:
+        vtls = self.vtls
+        if len(vtls) == 1:
             return None
-        for vtl in sorted(self.vtls, reverse=True):
-            if vtl <= self.active_vtl:
-                return None
-            state = self.vtls[vtl]
-            if state.secure.must_enter or state.apic.pending_vector() is not None:
+        for vtl in range(HIGHEST_VTL, self.active_vtl, -1):
+            state = vtls.get(vtl)
+            if state is not None and (
+                state.secure.must_enter or (state.apic.irr and state.apic.pending_vector())
+            ):
+                return vtl
+        return None
+
+    def next_higher_vtl(self) -> int | None:
+        """Return the lowest VTL above the active one that is enabled on the VP, or None."""
+        for vtl in range(self.active_vtl + 1, HIGHEST_VTL + 1):
+            if vtl in self.vtls:
+                return vtl
+        return None
+
+    def next_lower_vtl(self) -> int | None:
+        """Return the highest VTL below the active one that is enabled on the VP, or None."""
+        for vtl in range(self.active_vtl - 1, -1, -1):
+            if vtl in self.vtls:
                 return vtl
         return None
 

@@ -240,7 +240,7 @@ class VirtualSecureMode:
             False for #UD: there is no higher VTL. The dispatcher has found out before that there
             is one, and that the control input is right.
         """
-        target = min((vtl for vtl in vp.vtls if vtl > vp.active_vtl), default=None)
+        target = vp.next_higher_vtl()
         if target is None:
             return False
         vtl_switch.enter(vp, target, VtlEntryReason.VTL_CALL)

@@ -21,11 +21,12 @@ _REASON = struct.Struct("<I")
 _RETURN_64 = struct.Struct("<QQ")
 _RETURN_32 = struct.Struct("<III")
 _LOW = 0xFFFFFFFF
+_AUTO_RESET = VINA_AUTO_RESET.mask
 _RAX, _RCX, _RDX = RegisterName.RAX, RegisterName.RCX, RegisterName.RDX
 
 _ACTION = struct.Struct("<QIBBH")
 _ACTIONS_SIZE = 256
-_NO_ACTION = bytes(8)
+_ACTION_TYPE = struct.Struct("<Q")
 _SIGNAL_EVENT = 1
 
 
@@ -45,7 +46,7 @@ def enter(vp: "VirtualProcessor", target: int, reason: VtlEntryReason) -> None:
         _REASON.pack_into(view, ENTRY_REASON_OFFSET, reason)
         if vp.partition.readings.entry_fills_return_registers:
             _keep_registers(vp, source, state)
-    if VINA_AUTO_RESET.get(secure.vina):
+    if secure.vina & _AUTO_RESET:
         secure.vina_asserted = False
     secure.must_enter = False
     secure.scrubbed = False
@@ -63,18 +64,17 @@ def leave(vp: "VirtualProcessor", fast: bool) -> bool:
         False when there is no lower VTL.
     """
     source = vp.active_vtl
-    target = max((vtl for vtl in vp.vtls if vtl < source), default=None)
+    target = vp.next_lower_vtl()
     if target is None:
         return False
     state = vp.vtls[source]
     secure = state.secure
     if secure.config:
         vp.partition.vsm.release_locks(state)
-    readings = vp.partition.readings
-    if readings.vina_reset_on_return and VINA_AUTO_RESET.get(secure.vina):
+    if secure.vina & _AUTO_RESET and vp.partition.readings.vina_reset_on_return:
         secure.vina_asserted = False
     view = state.assist_page.view
-    if view is not None and view[VTL_RETURN_ACTIONS_OFFSET:][:8] != _NO_ACTION:
+    if view is not None and _ACTION_TYPE.unpack_from(view, VTL_RETURN_ACTIONS_OFFSET)[0]:
         _act(state, view)
     _switch(vp, source, target)
     if view is not None and not fast:
