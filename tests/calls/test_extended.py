@@ -183,3 +183,32 @@ def test_a_vtl_cannot_discard_what_a_higher_one_protects(
     assert guest.call(HINT | 2 << 32, DISCARD, 0x4000, 0x5000) == 6 | 1 << 32
     assert hinted(guest) == [(DISCARD, 4, 1)]
     assert guest.call(HINT | 1 << 32, COLD, 0x5000) == 0x1_0000_0000
+
+
+EPF_SETUP = 0x8004
+
+
+def test_epf_setup(roomy: Any) -> None:
+    assert roomy.call(EPF_SETUP, 1, 0x100, 2) == 0
+    assert struct.unpack("<Q", roomy.output(8)) == (2,)
+    queue = roomy.partition.page_faults.queue
+    assert (queue.vtl, queue.gpa, queue.slots) == (0, 0x100000, 1022)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param((2, 0x100, 1), id="B169"),
+        pytest.param((1 | 1 << 32, 0x100, 1), id="mode"),
+        pytest.param((1, 0x800, 1), id="beyond-ram"),
+        pytest.param((1, 0x100, 0), id="no-pages"),
+    ],
+)
+def test_epf_setup_refusals(roomy: Any, words: tuple[int, ...]) -> None:
+    assert roomy.call(EPF_SETUP, *words) == 5
+    assert roomy.partition.page_faults.queue is None
+
+
+def test_epf_setup_without_its_capability(make_guest: MakeGuest) -> None:
+    guest = make_guest(1, extended_capabilities=~ExtendedCapability.EPF_SETUP)
+    assert guest.call(EPF_SETUP, 1, 0x10, 1) == 2

@@ -1,4 +1,4 @@
-"""The extended calls: capabilities, memory that is known to be zero, hints about memory."""
+"""The extended calls: capabilities, memory that is known to be zero, hints and page faults."""
 
 import struct
 
@@ -16,6 +16,8 @@ MAX_ZEROED_RANGES = 255
 
 _OUTPUT_SIZE = 0xFF8
 _HEAT_TYPE = 3
+_EPF_VERSION = 1
+_EPF_MODE_NT = 0
 
 
 @serves(Call.QUERY_CAPABILITIES)
@@ -44,6 +46,19 @@ def get_boot_zeroed_memory(vp: VirtualProcessor) -> Reply | HvStatus:
     return Reply(
         HvStatus.SUCCESS, struct.pack(f"<{len(words)}Q", *words).ljust(_OUTPUT_SIZE, b"\0")
     )
+
+
+@serves(Call.EPF_SETUP)
+def epf_setup(
+    vp: VirtualProcessor, version: int, mode: int, completion_queue_gpa_page: int, page_count: int
+) -> Reply | HvStatus:
+    """Have enlightened page faults raised, and their completions queued."""
+    if version != _EPF_VERSION or mode != _EPF_MODE_NT:
+        return HvStatus.INVALID_PARAMETER
+    used = vp.partition.page_faults.set_up(vp.active_vtl, completion_queue_gpa_page, page_count)
+    if used is None:
+        return HvStatus.INVALID_PARAMETER
+    return Reply(HvStatus.SUCCESS, used.to_bytes(8, "little"))
 
 
 @serves(Call.MEMORY_HEAT_HINT)

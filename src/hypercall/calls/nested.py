@@ -37,7 +37,7 @@ def flush_guest_physical_address_list(
         if entry is None:
             status = HvStatus.INVALID_PARAMETER
             break
-        ranges.append((entry.first, entry.count))
+        ranges.append((entry.first, entry.page_count))
     vp.partition.nested.flush_ranges(address_space, ranges)
     return RepReply(len(ranges), status)
 

@@ -13,6 +13,7 @@ from hypercall.cpu.interface import (
     MODE_VIRTUAL_8086,
     VIOLATION_ABANDON,
     VIOLATION_FAULT,
+    VIOLATION_RETRY,
 )
 from hypercall.machine.board import Board
 from hypercall.machine.processor_features import Leaf, ProcessorFeatures
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _RAX, _RCX, _RDX, _R8 = 0, 1, 2, 8
 _LOW = 0xFFFFFFFF
+_PAGE = 4096
 _PAGE_MASK = 0xFFF
 _COMPLETE = OutcomeKind.COMPLETE
 _VTL_SWITCHES = frozenset({OutcomeKind.VTL_CALL, OutcomeKind.VTL_RETURN})
@@ -234,13 +236,18 @@ class MachineExits:
         """An access that the mapping does not allow.
 
         One that a higher VTL forbids is that VTL's affair; another one, as a store to the
-        hypercall page, gets #GP.
+        hypercall page, gets #GP. A page that the host has taken out comes in again, or the guest
+        is told that it will.
         """
         vp = self._processors.current
         instruction = b"" if access == ACCESS_FETCH else self.engine.instruction()
         if self._partition.vsm.memory_violation(vp, address, gpa, access, instruction):
             self._processors.leave_block()
             return VIOLATION_ABANDON
+        page = gpa // _PAGE
+        if page in self._partition.memory.evicted:
+            raised = self._partition.page_faults.touched(vp, page)
+            return VIOLATION_ABANDON if raised else VIOLATION_RETRY
         return VIOLATION_FAULT
 
     def control_write(self, register: int, value: int) -> bool:

@@ -401,6 +401,19 @@ class Machine:
             )
         return vp
 
+    def evict(self, gpa: int) -> None:
+        """Take the page at a guest-physical address out of the guest's memory, as a host may.
+
+        Guest code that touches it gets an enlightened page fault if it has set those up
+        (HvExtCallEpfSetup), and otherwise waits until the page is in again.
+
+        Raises:
+            InputError: there is no RAM.
+        """
+        if not self.partition.memory.is_ram(gpa // _PAGE):
+            raise InputError(f"there is no RAM at {gpa:#x}: give an address in the guest's memory")
+        self.partition.page_faults.evict(gpa // _PAGE)
+
     def call(
         self,
         control: int,

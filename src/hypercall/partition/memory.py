@@ -138,6 +138,7 @@ class GuestMemory:
         self.address_bits = address_bits
         self.page_limit = 1 << (address_bits - 12)
         self.listener: MemoryListener | None = None
+        self.evicted: set[int] = set()
         self.protections: PageProtections | None = None
         self._overlays: tuple[dict[int, list[OverlayPage]], ...] = tuple(
             {} for _ in range(vtl_count)
@@ -171,6 +172,13 @@ class GuestMemory:
         if HIGH_RAM_BASE <= gpa < self.high_end:
             return gpa - HIGH_RAM_BASE + LOW_RAM_LIMIT
         return None
+
+    def set_evicted(self, page: int, evicted: bool) -> None:
+        """Say whether a page of RAM is out: guest code cannot reach it then, the host still can."""
+        (self.evicted.add if evicted else self.evicted.discard)(page)
+        if self.listener is not None:
+            for vtl in range(len(self._overlays)):
+                self.listener.mapping_changed(vtl, page)
 
     def has_overlay(self, page: int, vtl: int = 0) -> bool:
         """Return whether an overlay page hides what else is at the page, for this VTL."""

@@ -68,7 +68,9 @@ class MemoryHints:
     def follow(self, heat: int, ranges: Sequence[GpaRange]) -> None:
         """Follow hints at once."""
         for entry in ranges:
-            self._partition.effects.hint_memory(HeatType(heat), entry.first, entry.count)
+            if heat != HeatType.COLD:
+                self._partition.page_faults.bring_in_range(entry.first, entry.page_count)
+            self._partition.effects.hint_memory(HeatType(heat), entry.first, entry.page_count)
 
     def follow_later(self, heat: int, ranges: Sequence[GpaRange]) -> None:
         """Follow hints when some virtual time has passed."""
@@ -92,7 +94,7 @@ class MemoryHints:
     def _is_ram(self, entry: GpaRange) -> bool:
         """Return whether all pages of a range are RAM, which lies in two runs at most."""
         memory = self._partition.memory
-        last = entry.first + entry.count - 1
+        last = entry.first + entry.page_count - 1
         if not memory.is_ram(entry.first) or not memory.is_ram(last):
             return False
         high = 1 << 20  # the page at 4 GiB
@@ -103,7 +105,7 @@ class MemoryHints:
         if max(self._partition.vtls) <= vtl:
             return True
         resolve = self._partition.memory.resolve
-        for page in range(entry.first, entry.first + entry.count):
+        for page in range(entry.first, entry.first + entry.page_count):
             found = resolve(page, vtl)
             if found is None or not found.permissions & Permission.WRITE:
                 return False

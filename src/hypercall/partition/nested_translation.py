@@ -144,6 +144,7 @@ class NestedSpace:
         tracks = entries.tracks_use(self.root)
         table = self.root & ADDRESS
         used: list[tuple[int, int, int]] = []
+        value = wanted = dirty_bits = 0
         for level in (3, 2, 1, 0):
             slot = table + (gpa >> 12 + 9 * level & 0x1FF) * 8
             try:
@@ -157,7 +158,7 @@ class NestedSpace:
             if entry is None:
                 raise NestedFault(NestedFaultKind.MISCONFIGURATION, gpa, access, level)
             allowed &= entry.access
-            wanted = entry.accessed
+            wanted, dirty_bits = entry.accessed, entry.dirty
             if entry.leaf and access & NestedAccess.WRITE:
                 wanted |= entry.dirty
             used.append((slot, value, wanted))
@@ -170,7 +171,7 @@ class NestedSpace:
             for slot, before, wanted in used:
                 if before & wanted != wanted:
                     memory.write_u64(slot, before | wanted, self.vtl)
-        dirty = not tracks or bool((value | wanted) & entry.dirty)
+        dirty = not tracks or bool((value | wanted) & dirty_bits)
         size = 1 << 12 + 9 * level
         return level, Translation(value & ADDRESS & ~(size - 1), allowed, dirty)
 

@@ -16,6 +16,7 @@ from hypercall.partition.memory_hints import MemoryHints
 from hypercall.partition.msrs import MsrFile
 from hypercall.partition.nested_translation import NestedTranslation
 from hypercall.partition.overlay_register import OverlayRegister
+from hypercall.partition.page_faults import PageFaults
 from hypercall.partition.port_table import PortTable
 from hypercall.partition.registers import RegisterFile
 from hypercall.partition.timers import TimerQueue
@@ -106,6 +107,7 @@ class Partition:
         debug_registers: the registers by which the guest can use that channel.
         debug_waits: which processors wait for data from the debugger.
         device_interrupts: the interrupts of its devices that its guest can retarget.
+        page_faults: the pages of its memory that are out.
         memory_hints: what its guest says about the heat of its memory.
         nested: the second-level address spaces of a hypervisor that runs in it.
         msrs: its model-specific registers.
@@ -153,6 +155,7 @@ class Partition:
         )
         self.debug_waits = DebugWaits(self.debug_channel)
         self.device_interrupts = DeviceInterrupts(self)
+        self.page_faults = PageFaults(self)
         self.memory_hints = MemoryHints(self)
         self.nested = NestedTranslation(memory)
         self.msrs = MsrFile(self)
@@ -227,6 +230,7 @@ class Partition:
         self.debug_channel.reset()
         self.debug_registers.reset()
         self.debug_waits.reset()
+        self.page_faults.reset()
         self.memory_hints.reset()
         self.nested.reset()
         for vp in self.processors:

@@ -23,12 +23,12 @@ class GpaRange(NamedTuple):
 
     Attributes:
         first: the number of the first page.
-        count: how many pages.
+        page_count: how many pages.
         large: whether it was given in large pages.
     """
 
     first: int
-    count: int
+    page_count: int
     large: bool
 
 

@@ -53,6 +53,8 @@ class MemoryMap:
         resolution = self._memory.resolve(page, vtl)
         if resolution is None:
             return self._devices.get(page, self._engine.void_entry)
+        if resolution.backing is Backing.RAM and page in self._memory.evicted:
+            return self._engine.entry("ram", resolution.offset, 0)
         backing = "ram" if resolution.backing is Backing.RAM else "arena"
         return self._engine.entry(backing, resolution.offset, int(resolution.permissions))
 

@@ -135,6 +135,7 @@ EXTENDED_CALLS = (
         privilege=_PRIVILEGE,
         capability=ExtendedCapability.EPF_SETUP,
         statuses=(
+            StatusCondition(HvStatus.SUCCESS, "set up", "inferred"),
             StatusCondition(HvStatus.INVALID_PARAMETER, "a bad version, mode or queue", "inferred"),
             _DENIED,
             _NOT_ADVERTISED,
