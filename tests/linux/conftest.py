@@ -91,10 +91,10 @@ def boot(tmp_path: Path) -> Callable[..., Boot]:
             check=False,
             timeout=300,
         )
-        texts = [
-            path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
-            for path in (console, trace)
-        ]
-        return Boot(done.returncode, *texts, done.stderr)
+
+        def text(path: Path) -> str:
+            return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+
+        return Boot(done.returncode, text(console), text(trace), done.stderr)
 
     return run
