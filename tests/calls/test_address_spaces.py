@@ -1,10 +1,13 @@
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.calls.trust_levels import enable, enter
 
+from hypercall.abi.outcome import OutcomeKind
 from hypercall.calls.address_spaces import flush_virtual_address_space
 from hypercall.partition.configuration import (
     DEFAULT_FEATURES,
@@ -15,10 +18,11 @@ from hypercall.partition.effects import TranslationFlush
 from hypercall.partition.standalone import standalone_partition
 from hypercall.partition.virtual_processor import VirtualProcessorVtl
 from hypercall.tlfs.privileges import Feature
+from hypercall.tlfs.registers import RegisterName as R
 
 MakeGuest = Callable[..., Any]
 
-SPACE, LIST, SPACE_EX, LIST_EX = 0x02, 0x03, 0x13, 0x14
+SWITCH, SPACE, LIST, SPACE_EX, LIST_EX = 0x01, 0x02, 0x03, 0x13, 0x14
 ALL_PROCESSORS, ALL_SPACES, NON_GLOBAL, EXTENDED = 1, 2, 4, 8
 CR3 = 0x12345000
 SUCCESS, INPUT, PARAMETER, DENIED = 0, 3, 5, 6
@@ -248,3 +252,114 @@ def test_any_parameters_flush_existing_processors_or_are_refused(
         assert (status, flushed) == (PARAMETER, [])
     else:
         assert len(flushed) == int(bool(flags & 1 or mask & 1))
+
+
+class TestSwitch:
+    LONG = (R.EFER, 0x500)
+
+    def guest(self, make_guest: MakeGuest, *registers: tuple[int, int]) -> Any:
+        guest = make_guest()
+        for name, value in registers:
+            guest.effects.registers[0, 0, name] = value
+        return guest
+
+    @pytest.mark.parametrize(
+        ("space", "status"),
+        [
+            pytest.param(0x1000, SUCCESS, id="B028"),
+            pytest.param(1 << 52, PARAMETER, id="B029"),
+            pytest.param(1 << 40, PARAMETER, id="beyond-the-address-width"),
+            pytest.param(0x1ABC, SUCCESS, id="process-context-id"),
+            pytest.param(0x1018, SUCCESS, id="caching-bits"),
+            pytest.param(1 << 63 | 0x1000, PARAMETER, id="B032"),
+            pytest.param(0x1_0000_1000, SUCCESS, id="above-4-gib"),
+        ],
+    )
+    def test_in_long_mode(self, make_guest: MakeGuest, space: int, status: int) -> None:
+        guest = self.guest(make_guest, self.LONG)
+        assert guest.fast(SWITCH, space) == status
+        switched = [(guest.vp(), 0, space)] if status == SUCCESS else []
+        assert guest.effects.named("set_address_space") == switched
+        assert flushes(guest) == []
+
+    def test_without_paging(self, make_guest: MakeGuest) -> None:
+        guest = self.guest(make_guest, (R.CR0, 0x11))
+        assert guest.fast(SWITCH, 0x1234) == SUCCESS
+        assert guest.fast(SWITCH, 1 << 32) == PARAMETER, "CR3 has 32 bits there"
+
+    @pytest.mark.parametrize(
+        ("entries", "status"),
+        [
+            ((0x2001, 0x3001, 0, 0xFFFF_FFFF_FFFF_FFFE), SUCCESS),
+            ((0x2001, 0x3003, 0, 0), PARAMETER),
+            ((0x2001, 1 << 40 | 1, 0, 0), PARAMETER),
+            ((0x2001 | 1 << 63, 0, 0, 0), PARAMETER),
+        ],
+    )
+    def test_with_pae_paging(
+        self, make_guest: MakeGuest, entries: tuple[int, ...], status: int
+    ) -> None:
+        guest = self.guest(make_guest, (R.CR0, 0x8000_0011), (R.CR4, 0x20))
+        guest.partition.memory.write(0x5020, struct.pack("<4Q", *entries))
+        assert guest.fast(SWITCH, 0x5020) == status
+
+    def test_with_pae_paging_where_there_is_no_memory(self, make_guest: MakeGuest) -> None:
+        guest = self.guest(make_guest, (R.CR0, 0x8000_0011), (R.CR4, 0x20))
+        assert guest.fast(SWITCH, 0x8000_0000) == PARAMETER
+
+    def test_it_is_the_active_vtls_register(self, guest: Any) -> None:
+        enable(guest)
+        enter(guest, 1)
+        guest.effects.registers[0, 1, R.EFER] = 0x500
+        assert guest.fast(SWITCH, 0x7000) == SUCCESS
+        assert guest.effects.named("set_address_space") == [(guest.vp(), 1, 0x7000)]
+
+
+class TestLockedTlb:
+    """A098: a flush waits while a higher VTL holds a TLB locked that it has to reach."""
+
+    @pytest.fixture
+    def locked(self, guest: Any) -> Any:
+        enable(guest, 1, (0, 1))
+        enter(guest, 1, vp=1)
+        state = guest.vp(1).vtls[1]
+        guest.partition.registers.write(state, R.VSM_VP_SECURE_CONFIG_VTL0, 2)
+        guest.effects.clear()
+        return guest
+
+    def attempt(self, guest: Any, mask: int, flags: int = ALL_SPACES) -> OutcomeKind:
+        guest.partition.memory.write(0x8000, struct.pack("<3Q", 0, flags, mask))
+        kind: OutcomeKind = guest.attempt(SPACE, 0x8000, 0).kind
+        return kind
+
+    def test_until_the_bit_is_cleared(self, locked: Any) -> None:
+        assert self.attempt(locked, 0b10) is OutcomeKind.SUSPEND
+        assert locked.effects.named("suspend") == [(locked.vp(),)]
+        assert self.attempt(locked, 0b11) is OutcomeKind.SUSPEND
+        assert flushes(locked) == []
+        state = locked.vp(1).vtls[1]
+        locked.partition.registers.write(state, R.VSM_VP_SECURE_CONFIG_VTL0, 0)
+        assert locked.effects.named("resume") == [(locked.vp(),), (locked.vp(),)]
+        assert self.attempt(locked, 0b11) is OutcomeKind.COMPLETE
+        assert targets(flushes(locked)[0]) == {0, 1}
+
+    def test_until_the_return(self, locked: Any) -> None:
+        assert self.attempt(locked, 0b10) is OutcomeKind.SUSPEND
+        locked.partition.vsm.vtl_return(locked.vp(1), True)
+        assert locked.effects.named("resume") == [(locked.vp(),)]
+        assert self.attempt(locked, 0b10) is OutcomeKind.COMPLETE
+        assert not locked.vp(1).vtls[1].secure.locks_translations(0)
+
+    def test_processors_that_are_not_locked_are_reached(self, locked: Any) -> None:
+        assert self.attempt(locked, 0b1101) is OutcomeKind.COMPLETE
+
+    def test_it_does_not_bind_who_holds_it(self, locked: Any) -> None:
+        enter(locked, 1)
+        locked.partition.memory.write(0x8000, struct.pack("<3Q", 0, ALL_SPACES | 0x110, 0b10))
+        assert locked.attempt(SPACE, 0x8000, 0).kind is OutcomeKind.COMPLETE
+        assert flushes(locked)[0].vtl == 0
+
+    def test_a_list_waits_too(self, locked: Any) -> None:
+        words = struct.pack("<4Q", 0, ALL_SPACES, 0b10, 0x9000)
+        locked.partition.memory.write(0x8000, words)
+        assert locked.attempt(LIST | 1 << 32, 0x8000, 0).kind is OutcomeKind.SUSPEND

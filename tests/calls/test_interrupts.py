@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 from tests.calls.conftest import Guest
+from tests.calls.trust_levels import CONTEXT_64, enter
+from tests.calls.trust_levels import enable as enable_vtl
 
 from hypercall.partition.configuration import ProcessorIdentity
 from hypercall.partition.device_interrupts import InterruptEntry
@@ -243,3 +245,56 @@ def test_retarget_in_registers(with_device: Guest) -> None:
     words = (SELF, DEVICE, MSI, address, 0, 0x62, 0b100)
     assert with_device.fast(RETARGET, *words) == 0
     assert entry_of(with_device) == InterruptEntry(0x62, False, (2,))
+
+
+class TestVtls:
+    """The target VTL of IPIs: bits 3:0 of byte 4, used with bit 4."""
+
+    def guest(self, make_guest: MakeGuest, reading: str = "hyperv") -> Any:
+        guest = make_guest(reading=reading)
+        enable_vtl(guest, 1, (0, 1))
+        for index in (0, 1):
+            for state in guest.vp(index).vtls.values():
+                state.apic.write_mmio(0xF0, 0x1FF)
+        return guest
+
+    def pending(self, guest: Any, vp: int) -> list[int | None]:
+        return [guest.vp(vp).vtls[vtl].apic.pending_vector() for vtl in (0, 1)]
+
+    def test_a103_from_vtl_1_to_vtl_0(self, make_guest: MakeGuest) -> None:
+        guest = self.guest(make_guest)
+        enter(guest, 1)
+        assert guest.call(IPI, 0x40 | 0x10 << 32, 1) == 0
+        assert self.pending(guest, 0) == [0x40, None]
+        assert guest.vp().interrupting_vtl() is None, "it waits for VTL 0 to run"
+
+    def test_a108_to_ones_own_vtl(self, make_guest: MakeGuest) -> None:
+        guest = self.guest(make_guest)
+        enter(guest, 1)
+        guest.vp(1).start(0, CONTEXT_64)
+        guest.partition.vsm.vtl_return(guest.vp(1), True)
+        assert guest.call(IPI, 0x40, 0b10) == 0
+        assert self.pending(guest, 1) == [None, 0x40]
+        assert guest.vp(1).interrupting_vtl() == 1
+        assert guest.vp(1).active_vtl == 0, "it is entered before its next instruction"
+
+    def test_a_processor_that_waits_for_its_start_up_is_entered_at_once(
+        self, make_guest: MakeGuest
+    ) -> None:
+        guest = self.guest(make_guest)
+        enter(guest, 1)
+        assert guest.call(IPI, 0x40, 0b10) == 0
+        assert guest.effects.named("switch_vtl") == [(guest.vp(1), 0, 1)]
+
+    def test_a_vtl_that_a_target_does_not_have(self, make_guest: MakeGuest) -> None:
+        guest = self.guest(make_guest)
+        enter(guest, 1)
+        assert guest.call(IPI, 0x40 | 0x11 << 32, 0b100) == 0
+        assert guest.effects.named("interrupt_changed") == []
+
+    def test_a_higher_vtl_by_reading(self, make_guest: MakeGuest) -> None:
+        statuses = {
+            name: self.guest(make_guest, name).call(IPI, 0x40 | 0x11 << 32, 1)
+            for name in ("hyperv", "kvm", "xen", "openvmm")
+        }
+        assert statuses == {"hyperv": 6, "kvm": 0, "xen": 5, "openvmm": 6}

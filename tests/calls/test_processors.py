@@ -3,10 +3,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.calls.trust_levels import enable, enter
 
 from hypercall.partition.configuration import DEFAULT_PRIVILEGES, processors_in_order
 from hypercall.partition.virtual_processor import RunState
 from hypercall.tlfs.privileges import Privilege
+from hypercall.tlfs.registers import RegisterName as R
 
 MakeGuest = Callable[..., Any]
 
@@ -154,3 +156,73 @@ class TestIndexes:
             control = outcome.value
         assert (attempts, outcome.value) == (3, 3 << 32)
         assert struct.unpack("<3I", guest.output(12)) == (3, 2, 1)
+
+
+class TestStartInVtls:
+    def start(self, guest: Any, vp: int, vtl: int, *, caller: int = 0) -> int:
+        result: int = guest.call(START, SELF, vp | vtl << 32, *CONTEXT, vp=caller)
+        return result
+
+    def test_the_vtl_has_to_be_enabled_on_the_processor(self, guest: Any) -> None:
+        enable(guest)
+        enter(guest, 1)
+        assert self.start(guest, 1, 1) == 0x15
+
+    def test_the_vtl_has_to_be_enabled_at_all(self, guest: Any) -> None:
+        enable(guest, 2)
+        enter(guest, 2)
+        assert self.start(guest, 1, 1) == 0x51
+
+    def test_start_in_a_vtl_above_0(self, guest: Any) -> None:
+        enable(guest, 1, (0, 1))
+        enter(guest, 1)
+        assert self.start(guest, 1, 1) == 0
+        vp = guest.vp(1)
+        assert (vp.active_vtl, vp.run_state) == (1, RunState.RUNNING)
+        assert guest.effects.named("start_processor")[0][:2] == (vp, 1)
+        guest.partition.vsm.vtl_return(vp, True)
+        assert vp.run_state is RunState.WAITING_FOR_START_UP, "VTL 0 was not started"
+
+    def test_the_highest_prepared_vtl_runs_first(self, guest: Any) -> None:
+        enable(guest, 1, (0, 1))
+        enter(guest, 1)
+        assert self.start(guest, 1, 0) == 0
+        vp = guest.vp(1)
+        assert vp.active_vtl == 1
+        assert guest.effects.named("start_processor")[0][:2] == (vp, 0)
+        guest.partition.vsm.vtl_return(vp, True)
+        assert (vp.active_vtl, vp.run_state) == (0, RunState.RUNNING)
+        assert self.start(guest, 1, 0) == 0
+        assert vp.active_vtl == 0, "VTL 1 has had its first entry"
+
+    def test_b144_denied_to_lower_vtls(self, guest: Any) -> None:
+        enable(guest)
+        guest.partition.registers.write(
+            guest.vp().vtls[1], R.VSM_PARTITION_CONFIG, 0xF << 1 | 1 << 6
+        )
+        assert self.start(guest, 1, 0) == 6
+        enter(guest, 1)
+        assert self.start(guest, 1, 0) == 0
+
+    def test_a_higher_vtl_by_reading(self, make_guest: MakeGuest) -> None:
+        statuses = {}
+        for name in ("hyperv", "kvm", "xen", "openvmm"):
+            guest = make_guest(reading=name)
+            enable(guest, 1, (0, 1))
+            statuses[name] = self.start(guest, 1, 1)
+        assert statuses == {"hyperv": 6, "kvm": 5, "xen": 6, "openvmm": 6}
+
+
+class TestIndexesInVtls:
+    def test_processors_that_have_the_vtl(self, guest: Any) -> None:
+        enable(guest, 1, (0, 2))
+        assert guest.call(INDEXES | 1 << 32, SELF, 1, 2) == 6, "B153"
+        enter(guest, 1)
+        assert guest.call(INDEXES | 2 << 32, SELF, 1, 2 | 1 << 32) == 1 << 32 | 5
+        assert guest.output(4) == b"\x02\0\0\0"
+        assert guest.call(INDEXES | 1 << 32, SELF, 2, 2) == 6
+
+    def test_a_vtl_that_is_not_enabled(self, guest: Any) -> None:
+        enable(guest, 2)
+        enter(guest, 2)
+        assert guest.call(INDEXES | 1 << 32, SELF, 1, 2) == 0x51

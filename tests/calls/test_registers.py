@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.calls.trust_levels import enable, enter
 
 from hypercall.partition.configuration import DEFAULT_PRIVILEGES
 from hypercall.tlfs.privileges import Privilege
@@ -111,3 +112,55 @@ def test_any_budget(guest: Any, budget: int) -> None:
         control = outcome.value
     assert outcome.value == 5 << 32
     assert values(guest, 5) == [3] * 5
+
+
+class TestOtherVtls:
+    def test_a_lower_vtls_registers(self, guest: Any) -> None:
+        enable(guest)
+        enter(guest, 1)
+        assert set_(guest, (R.RIP, 0x1234), vtl=0x10) == 1 << 32
+        assert guest.effects.named("write_register") == [(guest.vp(), 0, R.RIP, 0x1234)]
+        assert set_(guest, (R.RIP, 0x5678)) == 1 << 32
+        assert guest.effects.named("write_register")[1] == (guest.vp(), 1, R.RIP, 0x5678)
+
+    def test_a_vtl_that_the_processor_does_not_have(self, guest: Any) -> None:
+        enable(guest)
+        enter(guest, 1)
+        assert get(guest, R.RIP, vp=1, vtl=0x11) == 0x51
+
+    def test_an_exception_for_a_lower_vtl(self, guest: Any) -> None:
+        enable(guest)
+        enter(guest, 1)
+        event = 1 | 1 << 8 | 14 << 16 | 2 << 32 | 0xDEAD << 64
+        assert set_(guest, (R.PENDING_EVENT0, event), vtl=0x10) == 1 << 32
+        assert guest.effects.named("inject_exception") == [(guest.vp(), 0, 14, 2, 0xDEAD)]
+
+    def test_a_write_that_waits(self, guest: Any) -> None:
+        enable(guest, 1, (0, 1))
+        enter(guest, 1)
+        enter(guest, 1, vp=1)
+        assert set_(guest, (R.VSM_VP_SECURE_CONFIG_VTL0, 2), vp=1) == 1 << 32
+        words = (OWN_PARTITION, OWN_VP, R.RBX, 0, 5, 0, R.VSM_VP_WAIT_FOR_TLB_LOCK, 0, 1, 0)
+        guest.partition.memory.write(0x8000, struct.pack("<10Q", *words))
+        first = guest.attempt(SET | 2 << 32, 0x8000, 0)
+        assert (first.kind.name, first.value) == ("CONTINUE", SET | 2 << 32 | 1 << 48)
+        assert guest.attempt(first.value, 0x8000, 0).kind.name == "SUSPEND"
+        guest.partition.vsm.vtl_return(guest.vp(1), True)
+        assert guest.effects.named("resume")
+        assert guest.attempt(first.value, 0x8000, 0).value == 2 << 32
+
+    def test_ones_own_by_reading(self, make_guest: MakeGuest) -> None:
+        results = {}
+        for name in ("hyperv", "kvm", "xen", "openvmm"):
+            guest = make_guest(reading=name)
+            enable(guest)
+            own = get(guest, R.VP_INDEX, R.RAX), set_(guest, (R.RAX, 1))
+            enter(guest, 1)
+            results[name] = (*own, get(guest, R.RAX, vtl=0x10))
+        allowed = (2 << 32, 1 << 32, 1 << 32)
+        assert results == {
+            "hyperv": allowed,
+            "kvm": allowed,
+            "xen": allowed,
+            "openvmm": (1 << 32 | 6, 6, 1 << 32),
+        }
