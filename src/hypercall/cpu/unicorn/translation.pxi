@@ -44,7 +44,6 @@ cdef class Translator:
     cdef object failure
     cdef object buffers
     cdef list device_pages
-    cdef public bint spin_exits
 
 
     def __cinit__(self):
@@ -75,6 +74,7 @@ cdef class Translator:
             self.progress.turn_limit = 0
             self.progress.limit = 0
         else:
+            self.progress.ended = True
             uc_emu_stop(self.uc)
 
     cdef void break_chain(self):
@@ -360,6 +360,10 @@ cdef class Translator:
             return vector
         while True:
             entry = self.lookup(gpa)
+            if access == 2 and entry & ENTRY_DEVICE:
+                # No code can come from there. An empty bus reads as ones, which are no opcode.
+                error[0] = 0
+                return 6
             granted = entry & 3
             if entry & (8 if mode == MMU_USER else 4):
                 granted |= 4
@@ -378,6 +382,8 @@ cdef class Translator:
                 return EXIT_ABANDON
         is_global = (protection & PROTECTION_GLOBAL) != 0
         protection &= granted
+        if entry & ENTRY_DEVICE:
+            protection &= ~4
         backing = entry & ENTRY_ADDRESS
         if backing < self.ram_size:
             state = self.pages[backing >> 12]
