@@ -39,6 +39,7 @@ _MAX_PLANS = 4096
 
 _PAIR = 16
 _TWO_REGISTERS = Struct("<QQ")
+_VTL_CALL_CODE = int(Call.VTL_CALL)
 _FAULTS = {
     OutcomeKind.UNDEFINED_OPCODE: "#UD",
     OutcomeKind.VTL_CALL: "VTL call",
@@ -249,7 +250,7 @@ def _switch_vtl(
     value = registers.rax
     if plan.handler(vp, value):
         return UNDEFINED_OPCODE
-    if plan.control == Call.VTL_CALL:
+    if plan.control == _VTL_CALL_CODE:
         return VTL_CALL
     return FAST_VTL_RETURN if value else VTL_RETURN
 

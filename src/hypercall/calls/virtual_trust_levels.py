@@ -29,6 +29,8 @@ def _reserved_flags_refused(vp: VirtualProcessor, flags: int, defined: int) -> b
 
 
 # --- the partition ---------------------------------------------------------------------------
+# A member of an enumeration is found slowly through its class.
+_DONE, _UNDEFINED = HvStatus.SUCCESS, HvStatus.INVALID_PARAMETER
 
 
 @serves(Call.ENABLE_PARTITION_VTL)
@@ -223,13 +225,13 @@ def _setter(vp: VirtualProcessor, target_vtl: int) -> tuple[HvStatus, int]:
 def vtl_call(vp: VirtualProcessor, control_input: int) -> HvStatus:
     """Decide whether a VTL call can be made; any status but SUCCESS means #UD."""
     if control_input or vp.next_higher_vtl() is None:
-        return HvStatus.INVALID_PARAMETER
-    return HvStatus.SUCCESS
+        return _UNDEFINED
+    return _DONE
 
 
 @serves(Call.VTL_RETURN)
 def vtl_return(vp: VirtualProcessor, control_input: int) -> HvStatus:
     """Decide whether a VTL return can be made; any status but SUCCESS means #UD."""
     if control_input & ~_FAST_RETURN or not vp.active_vtl:
-        return HvStatus.INVALID_PARAMETER
-    return HvStatus.SUCCESS
+        return _UNDEFINED
+    return _DONE

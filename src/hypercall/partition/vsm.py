@@ -29,6 +29,9 @@ _LONG_MODE_ACTIVE = 1 << 10
 _CS_LONG = 1 << 125
 _CS_BIG = 1 << 126
 
+# A member of an enumeration is found slowly through its class.
+_BY_CALL = VtlEntryReason.VTL_CALL
+
 
 class VirtualSecureMode:
     """The trust levels of a partition (TLFS ``vsm``).
@@ -243,7 +246,7 @@ class VirtualSecureMode:
         target = vp.next_higher_vtl()
         if target is None:
             return False
-        vtl_switch.enter(vp, target, VtlEntryReason.VTL_CALL)
+        vtl_switch.enter(vp, target, _BY_CALL)
         return True
 
     def vtl_return(self, vp: "VirtualProcessor", fast: bool) -> bool:

@@ -22,6 +22,8 @@ _RETURN_64 = struct.Struct("<QQ")
 _RETURN_32 = struct.Struct("<III")
 _LOW = 0xFFFFFFFF
 _AUTO_RESET = VINA_AUTO_RESET.mask
+# A member of an enumeration is found slowly through its class.
+_RUNNING, _WAITING = RunState.RUNNING, RunState.WAITING_FOR_START_UP
 _RAX, _RCX, _RDX = RegisterName.RAX, RegisterName.RCX, RegisterName.RDX
 
 _ACTION = struct.Struct("<QIBBH")
@@ -85,11 +87,12 @@ def leave(vp: "VirtualProcessor", fast: bool) -> bool:
 def _switch(vp: "VirtualProcessor", source: int, target: int) -> None:
     state = vp.vtls[target]
     vp.active_vtl = target
-    vp.run_state = RunState.RUNNING if state.secure.started else RunState.WAITING_FOR_START_UP
-    state.secure.entered = True
-    state.secure.pending_event = 0
+    secure = state.secure
+    vp.run_state = _RUNNING if secure.started else _WAITING
+    secure.entered = True
+    secure.pending_event = 0
     vp.partition.effects.switch_vtl(vp, source, target)
-    if state.secure.vina:
+    if secure.vina:
         notify_of_lower_interrupts(vp)
 
 
