@@ -1,13 +1,15 @@
 """Calls made one after another by guest code, with all registers before and after each."""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.guests import assembly
 from tests.guests.kit import Guest, GuestRun, run_machine
 from tests.guests.layout import INPUT, OUTPUT, ROWS, ROWS_LEFT
+
+from hypercall.machine.machine import Machine
 
 _CALLERS = {
     "64": assembly.call_rows_64,
@@ -105,6 +107,7 @@ class Caller:
         configuration: attributes of `MachineConfiguration`.
         memory: what lies in memory.
         hypercalls: whether the hypercall page is enabled.
+        prepare: called with the machine before it runs.
     """
 
     mode: str = "64"
@@ -114,6 +117,7 @@ class Caller:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     memory: Mapping[int, bytes] = field(default_factory=dict)
     hypercalls: bool = True
+    prepare: Callable[[Machine], None] = lambda machine: None
 
     def make(self, *rows: Row, rep_budget: int | None = None) -> Calls:
         """Run a guest that makes the calls."""
@@ -125,6 +129,7 @@ class Caller:
         """
         guest = Guest(text, self.cpus, self.hypercalls, self.configuration, self.memory)
         machine = guest.machine()
+        self.prepare(machine)
         if rep_budget is not None:
             machine.dispatcher.rep_budget = rep_budget
         for number, row in enumerate(rows):

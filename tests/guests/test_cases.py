@@ -15,8 +15,20 @@ from tests.guests.layout import INPUT as P
 from tests.guests.layout import MESSAGES
 from tests.guests.layout import OUTPUT as O
 
-from hypercall.partition.configuration import DEFAULT_PRIVILEGES, PartitionConfiguration
-from hypercall.tlfs.privileges import ExtendedCapability, Feature, Privilege, Recommendation
+from hypercall.partition.configuration import (
+    DEFAULT_FEATURES,
+    DEFAULT_PRIVILEGES,
+    PartitionConfiguration,
+)
+from hypercall.tlfs.privileges import (
+    ExtendedCapability,
+    Feature,
+    NestedFeature,
+    Privilege,
+    Recommendation,
+)
+from hypercall.tlfs.readings import ReadingSet
+from hypercall.tlfs.status import HvStatus
 
 ALL = -1
 CAPABILITIES = int(PartitionConfiguration().extended_capabilities)
@@ -59,6 +71,17 @@ def fast(
     return Case(name, Row(control, input=rdx, output=r8, xmm=xmm), result, **rest)
 
 
+NO_DEBUGGING = {PARTITION: {"features": DEFAULT_FEATURES & ~Feature.GUEST_DEBUGGING}}
+NESTED = {PARTITION: {"nested_features": NestedFeature.FLUSH_GUEST_PHYSICAL_ADDRESS}}
+EPT_POINTER = 0x600000 | 0x1E
+CAPABILITY = "extended_capabilities"
+OLDER_HOST = {
+    PARTITION: {
+        "readings": ReadingSet.named("hyperv").changed(
+            memory_hint_small_range=HvStatus.INVALID_PARAMETER
+        )
+    }
+}
 NO_RECOMMENDATIONS = kvm(recommendations=Recommendation(0))
 MESSAGE = (0x10, 0x8_1234_5678, 0x1111_1111_1111_1111)
 LIST_509 = (0, 3, 0, *range(0x400000, 0x400000 + 509 * 4096, 4096))
@@ -172,6 +195,41 @@ CASES = (
         configuration=FOUR,
         output=(2 | 1 << 32,),
     ),
+    memory(
+        "A050-other",
+        0x8001,
+        (),
+        0,
+        configuration={PARTITION: {CAPABILITY: ExtendedCapability(0xB)}},
+        output=(0xB,),
+    ),
+    memory("B126", 0x69, (0xFF9, 0), 5),
+    memory("B127", 0x69, (0,), 0, output=(0,)),
+    fast("B130", 0x10069, 0, 0, 5, configuration=KVM),
+    memory("B131", 0x69, (0,), 0x1E, configuration=NO_DEBUGGING),
+    memory("B131-kvm", 0x69, (0,), 2, configuration=KVM | NO_DEBUGGING),
+    memory("B133", 0x6A, (0x2_0000_0100, 0), 0x1C),
+    memory("B133-kvm", 0x6A, (0x2_0000_0100, 0), 0x1B, configuration=KVM, output=(0x100 << 32,)),
+    memory("B135", 0x6A, (0x1_0000_0100, 1_000_000), 0x1B),
+    memory("B136", 0x6A, (0x100, 0), 8, configuration={PARTITION: {"debug_channel_id": 0}}),
+    fast("B137", 0x1006B, 0, 0, 5),
+    fast("B138", 0x1006B, 3, 0, 0x1B),
+    memory("B140", 0x6B, (0,), 0, configuration=KVM, output=(0, 0, 0)),
+    fast("B156", 0x100AF, 0x1000, 0, 0x15),
+    fast("B156-kvm", 0x100AF, 0x1000, 0, 2, configuration=KVM),
+    memory("B157", 0xAF, (EPT_POINTER, 0), 0, configuration=NESTED),
+    memory(
+        "B158",
+        0x3_0000_00B0,
+        (EPT_POINTER, 0, 0x200000, 0x400001, 0x800000),
+        0x3_0000_0000,
+        configuration=NESTED,
+    ),
+    memory("B159", 0x1_0000_00B0, (EPT_POINTER, 0, 0x2007FF), 0x1_0000_0000, configuration=NESTED),
+    memory("B166", 0x1_0000_8003, (2, 0x600000), 5, configuration=OLDER_HOST),
+    memory("B166-newer", 0x1_0000_8003, (2, 0x600000), 0x1_0000_0000),
+    memory("B167", 0x1FF_0000_8003, (0, *[0x600000] * 511), 0x1FF_0000_0000),
+    memory("B169", 0x8004, (2, 0x1000, 1), 5),
     Case("B164", Row(0x8002, (), P, O + 0x10), 4),
     memory(
         "B170",

@@ -31,6 +31,7 @@ from hypercall.machine.result import RunResult, StopReason
 from hypercall.machine.turns import Turns
 from hypercall.machine.vmbus import VmbusContactPoint
 from hypercall.partition.clock import ReferenceClock
+from hypercall.partition.debug_channel import DebugChannel
 from hypercall.partition.memory import GuestMemory
 from hypercall.partition.partition import ARENA_PAGES, Partition
 from hypercall.partition.virtual_processor import VirtualProcessor
@@ -400,6 +401,11 @@ class Machine:
                 f"{len(self.partition.processors)}"
             )
         return vp
+
+    @property
+    def debug_channel(self) -> DebugChannel:
+        """The debugger's end of the channel that the guest's debug calls use."""
+        return self.partition.debug_channel
 
     def evict(self, gpa: int) -> None:
         """Take the page at a guest-physical address out of the guest's memory, as a host may.
