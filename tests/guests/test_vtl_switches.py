@@ -1,0 +1,749 @@
+"""Entering and leaving virtual trust levels from guest code; ids are those of the case list."""
+
+import struct
+from dataclasses import replace
+
+import pytest
+from tests.guests.assembly import (
+    back_to_64,
+    call,
+    catch,
+    compatibility_mode,
+    put,
+    put_fault,
+    put_word,
+    read_msr,
+    user_mode,
+    write_msr,
+)
+from tests.guests.contexts import LONG_MODE, PROTECTED_MODE
+from tests.guests.kit import assemble
+from tests.guests.layout import (
+    DATA,
+    FAULT,
+    HYPERCALL_PAGE,
+    SHARED,
+    TSC_PAGE,
+    WINDOW,
+)
+from tests.guests.paging import KERNEL_PAGE, page_of, window, window_entry
+from tests.guests.vtl import (
+    CAPABILITIES,
+    CODE_PAGE_OFFSETS,
+    CONTEXTS,
+    PARTITION_STATUS,
+    SELF,
+    VP_STATUS,
+    assist_page,
+    enable,
+    enable_partition_vtl,
+    enable_vp_vtl,
+    get_register,
+    must_succeed,
+    run_vtls,
+    stack,
+    store,
+    vtl_call,
+    vtl_return,
+)
+
+from hypercall.partition.hypercall_page import VTL_CALL_OFFSET_32, VTL_RETURN_OFFSET_32
+from hypercall.tlfs.initial_context import SegmentRegister, TableRegister
+
+CODE = DATA + 0x8000
+NONE = (1 << 64) - 1
+FOREVER = f"again:\n{vtl_return(1)}\njmp again"
+
+
+# --- entry and return ------------------------------------------------------------------------
+
+
+RAW_CALL = "xor eax, eax\nmov ecx, 0x11\nvmcall"
+RAW_RETURN = "mov eax, 1\nmov ecx, 0x12\nvmcall"
+
+
+def through_the_offsets(vtl: int, shift: int, control: int) -> str:
+    return f"""
+        {get_register(CODE_PAGE_OFFSETS, own=vtl)}
+        shr rax, {shift}
+        and eax, 0xFFF
+        add rax, {HYPERCALL_PAGE}
+        mov ecx, {control}
+        call rax
+    """
+
+
+@pytest.mark.parametrize(
+    ("enter", "leave"),
+    [
+        pytest.param(vtl_call(), vtl_return(1), id="page"),
+        pytest.param(through_the_offsets(0, 0, 0), through_the_offsets(1, 12, 1), id="register"),
+        pytest.param(RAW_CALL, RAW_RETURN, id="vmcall"),
+        pytest.param(
+            RAW_CALL.replace("vmcall", "vmmcall"),
+            RAW_RETURN.replace("vmcall", "vmmcall"),
+            id="vmmcall",
+        ),
+    ],
+)
+def test_each_level_goes_on_behind_its_own_switch(enter: str, leave: str) -> None:
+    step = "inc rbx\n" + put("rbx")
+    run = run_vtls(
+        f"mov ebx, 100\n{enter}\n{step}\n{enter}\n{step}",
+        f"mov r12d, 200\n{step}\n{leave}\nadd rbx, 10\n{step}\n{leave}",
+    )
+    assert run.words(4) == [101, 102, 113, 114]
+
+
+def test_a_call_goes_to_the_next_higher_level_and_a_return_to_the_next_lower() -> None:
+    mark = "mov eax, {}\n" + put("rax")
+    run = run_vtls(
+        f"{vtl_call()}\n{mark.format(10)}\n{vtl_call()}\n{mark.format(11)}",
+        f"""
+        {mark.format(20)}
+        {enable(2, "secure_2")}
+        {vtl_call()}
+        {mark.format(21)}
+        {vtl_return(1)}
+        {mark.format(22)}
+        {vtl_return(1)}
+        """,
+        f"{mark.format(30)}\n{vtl_return(1)}",
+    )
+    assert run.words(6) == [20, 30, 21, 10, 22, 11]
+
+
+def test_levels_need_not_be_consecutive() -> None:
+    mark = "mov eax, {}\n" + put("rax")
+    run = run_vtls(
+        f"{enable(2, 'secure_2')}\n{vtl_call()}\n{mark.format(10)}",
+        "",
+        f"{get_register(VP_STATUS, own=2)}\n{put('rax')}\n{mark.format(30)}\n{vtl_return(1)}",
+        enabled=False,
+    )
+    assert run.words(3) == [2 | 0b101 << 16, 30, 10]
+
+
+def test_status_registers_show_what_is_enabled() -> None:
+    run = run_vtls(
+        f"""
+        {get_register(CAPABILITIES, own=0)}
+        {put("rax")}
+        {get_register(PARTITION_STATUS, own=0)}
+        {put("rax")}
+        {enable_partition_vtl(1, 1)}
+        {must_succeed()}
+        {get_register(PARTITION_STATUS, own=0)}
+        {put("rax")}
+        {get_register(VP_STATUS, own=0)}
+        {put("rax")}
+        {enable_vp_vtl(1, "secure")}
+        {must_succeed()}
+        {get_register(VP_STATUS, own=0)}
+        {put("rax")}
+        {vtl_call()}
+        """,
+        f"{get_register(VP_STATUS, own=1)}\n{put('rax')}\n{vtl_return(1)}",
+        enabled=False,
+    )
+    capabilities, *others = run.words(6)
+    assert capabilities & 1 == 0
+    assert capabilities >> 1 & 0xFFFF == 0b110
+    assert capabilities >> 17 & 1
+    partition = 2 << 16
+    assert others == [
+        partition | 0b001,
+        partition | 0b011 | 0b10 << 20,
+        0b001 << 16,
+        0b011 << 16,
+        1 | 0b011 << 16,
+    ]
+
+
+# --- return registers ------------------------------------------------------------------------
+
+
+def test_entry_reason_and_return_registers_of_a_64_bit_level_a094() -> None:
+    run = run_vtls(
+        f"{vtl_call()}\n{vtl_call()}\n{put('rax', 'rcx', 'rdx')}",
+        f"""
+        {vtl_return(1)}
+        {put_word(assist_page(1) + 8)}
+        {store(assist_page(1) + 16, 0x1111_2222_3333_4444)}
+        {store(assist_page(1) + 24, 0x5555_6666_7777_8888)}
+        mov rdx, 9
+        {vtl_return(0)}
+        """,
+    )
+    reason, rax, rcx, rdx = run.words(4)
+    assert reason & 0xFFFFFFFF == 1
+    assert (rax, rcx, rdx) == (0x1111_2222_3333_4444, 0x5555_6666_7777_8888, 9)
+
+
+def test_a_fast_return_restores_nothing() -> None:
+    run = run_vtls(
+        f"{vtl_call()}\n{put('rax', 'rcx')}",
+        f"{store(assist_page(1) + 16, 0x1111)}\n{store(assist_page(1) + 24, 2)}\n{vtl_return(1)}",
+    )
+    assert run.words(2) == [1, 0x12]
+
+
+def test_without_an_assist_page_a_return_restores_nothing_b105() -> None:
+    run = run_vtls(
+        f"{vtl_call()}\n{put('rax', 'rcx')}",
+        f"{store(assist_page(1) + 16, 0x1111)}\n{write_msr(0x40000073, 0)}\n{vtl_return(0)}",
+    )
+    assert run.words(2) == [0, 0x12]
+
+
+@pytest.mark.parametrize(("reading", "restored"), [("hyperv", True), ("openvmm", False)])
+def test_entry_keeps_the_lower_levels_registers_for_the_return(
+    reading: str, restored: bool
+) -> None:
+    run = run_vtls(
+        f"{vtl_call()}\n{vtl_call()}\n{put('rax', 'rcx')}",
+        f"{vtl_return(1)}\nmov rax, 7\nmov rcx, 8\n{vtl_return(0)}",
+        like=reading,
+    )
+    # Behind the stub of the page RAX is the control input and RCX the call code.
+    assert run.words(2) == ([0, 0x11] if restored else [0, 0])
+
+
+# --- 32 bits ---------------------------------------------------------------------------------
+
+
+def secure_32(body: str) -> bytes:
+    """VTL 1 as 32-bit code without paging."""
+    return assemble(
+        f"""
+        mov ecx, 0x40000000
+        mov edx, 0x8100
+        xor eax, eax
+        wrmsr
+        inc ecx
+        xor edx, edx
+        mov eax, {HYPERCALL_PAGE | 1}
+        wrmsr
+        mov ecx, 0x40000073
+        mov eax, {assist_page(1) | 1}
+        wrmsr
+        {body}
+        """,
+        CODE,
+        32,
+    )
+
+
+def test_a_32_bit_level_returns_with_three_registers() -> None:
+    body = f"""
+        mov dword ptr [{assist_page(1) + 16}], 0x11111111
+        mov dword ptr [{assist_page(1) + 20}], 0x22222222
+        mov dword ptr [{assist_page(1) + 24}], 0x33333333
+        xor eax, eax
+        mov ebp, {HYPERCALL_PAGE + VTL_RETURN_OFFSET_32}
+        call ebp
+        mov esi, dword ptr [{assist_page(1) + 8}]
+        mov edi, esp
+        mov eax, 1
+        mov ecx, eax
+        mov eax, 0x12
+        vmcall
+    """
+    run = run_vtls(
+        f"""
+        mov rcx, {CODE}
+        mov rax, {CONTEXTS + 0x110}
+        mov [rax], rcx
+        {enable_partition_vtl()}
+        {must_succeed()}
+        {call(0xF, CONTEXTS + 0x100)}
+        {must_succeed()}
+        {vtl_call()}
+        {put("rax", "rcx", "rdx")}
+        xor edx, edx
+        {vtl_call()}
+        {put("rax", "rsi", "rdi")}
+        """,
+        "",
+        enabled=False,
+        context=PROTECTED_MODE,
+        memory={CODE: secure_32(body)},
+    )
+    assert run.words(6) == [0x11111111, 0x22222222, 0x33333333, 0x12, 1, stack(1)]
+
+
+def test_compatibility_mode_code_calls_through_its_own_entry() -> None:
+    run = run_vtls(
+        f"""
+        {compatibility_mode("narrow")}
+        .code32
+    narrow:
+        xor eax, eax
+        xor edx, edx
+        mov ebx, 77
+        mov ebp, {HYPERCALL_PAGE + VTL_CALL_OFFSET_32}
+        call ebp
+        mov edi, ecx
+        {back_to_64("wide")}
+    wide:
+        {put("rdi", "rdx", "rbx", "rsi")}
+        """,
+        f"mov rsi, rbx\nmov edx, 5\n{RAW_RETURN}",
+    )
+    assert run.words(4) == [0x12, 5, 77, 77]
+
+
+# --- misuse ----------------------------------------------------------------------------------
+
+
+def raw(control: int, value: int) -> str:
+    return f"movabs rcx, {control}\nmov eax, {value}\nbad:\nvmcall\nret"
+
+
+@pytest.mark.parametrize(
+    ("control", "value"),
+    [
+        pytest.param(0x11, 1, id="B096"),
+        pytest.param(0x10011, 0, id="call-fast"),
+        pytest.param(0x1_0000_0011, 0, id="call-rep"),
+        pytest.param(0x8000_0011, 0, id="call-nested"),
+        pytest.param(0x12, 0, id="B102-return-from-the-lowest"),
+        pytest.param(0x12, 1, id="fast-return-from-the-lowest"),
+    ],
+)
+def test_misuse_in_vtl_0_is_an_undefined_opcode(control: int, value: int) -> None:
+    run = run_vtls(
+        f"{catch('caught', 'call misuse')}\n{put_fault()}\n{put_word(FAULT + 16)}\n"
+        f"mov rax, bad\n{put('rax')}",
+        "mov eax, 0\n",
+        functions=f"misuse:\n{raw(control, value)}",
+    )
+    vector, _, rip, expected = run.words(4)
+    assert (vector, rip) == (6, expected)
+
+
+@pytest.mark.parametrize(
+    ("control", "value"),
+    [
+        pytest.param(0x11, 0, id="B097"),
+        pytest.param(0x12, 2, id="B101-reserved-input"),
+        pytest.param(0x10012, 0, id="B103-fast-bit"),
+        pytest.param(0x1_0000_0012, 0, id="return-rep"),
+    ],
+)
+def test_misuse_in_vtl_1_is_an_undefined_opcode(control: int, value: int) -> None:
+    run = run_vtls(
+        vtl_call(),
+        f"{catch('caught', 'call misuse')}\n{put_fault()}\n{vtl_return(1)}",
+        functions=f"misuse:\n{raw(control, value)}",
+    )
+    assert run.words(1) == [6]
+
+
+def test_a_call_without_a_higher_level_is_an_undefined_opcode_b098() -> None:
+    run = run_vtls(
+        f"""
+        {catch("before", vtl_call())}
+        {put_fault()}
+        {enable_partition_vtl()}
+        {must_succeed()}
+        {catch("still", vtl_call())}
+        {put_fault()}
+        """,
+        "",
+        enabled=False,
+    )
+    assert run.words(4)[::2] == [6, 6]
+
+
+def test_user_code_cannot_switch() -> None:
+    run = run_vtls(
+        f"{catch('caught', user_mode('user'))}\n{put_fault()}\n{vtl_call()}",
+        f"{catch('caught_1', user_mode('user_1'))}\n{put_fault()}\n{vtl_return(1)}",
+        functions="user:\nxor eax, eax\nmov ecx, 0x11\nvmcall\nuser_1:\nmov eax, 1\n"
+        "mov ecx, 0x12\nvmcall",
+    )
+    assert run.words(4)[::2] == [6, 6]
+
+
+def test_32_bit_misuse_is_an_undefined_opcode() -> None:
+    run = run_vtls(
+        f"""
+        {catch("caught", compatibility_mode("narrow"))}
+        {put_fault()}
+        jmp done
+        .code32
+    narrow:
+        mov eax, 1
+        mov ebp, {HYPERCALL_PAGE + VTL_CALL_OFFSET_32}
+        call ebp
+        {back_to_64("caught")}
+    done:
+        """,
+        "",
+    )
+    assert run.words(1) == [6]
+
+
+# --- the initial context ---------------------------------------------------------------------
+
+
+def test_the_initial_context_is_applied_exactly() -> None:
+    data = SegmentRegister(0, 0xFFFFFFFF, 0x28, 0xC0F3)
+    context = replace(
+        LONG_MODE,
+        rflags=0x4_0246 & ~0x200,
+        ds=data,
+        es=data,
+        fs=replace(data, base=0x1234_5000),
+        gs=replace(data, base=0xFFFF_8000_1234_5678),
+        idtr=TableRegister(0x123, 0x11_2233),
+        gdtr=TableRegister(0x456, 0x44_5566),
+        ldtr=SegmentRegister(0x7000, 0x17, 0x40, 0x82),
+        cr0=LONG_MODE.cr0 | 0x10000,
+        cr4=0x6A0,
+        cr3=LONG_MODE.cr3 | 0x18,
+        pat=0x0007_0106_0007_0106,
+    )
+    out = SHARED
+    run = run_vtls(
+        f"mov rbx, 0x1234\n{vtl_call()}",
+        f"""
+        mov [{out}], rsp
+        mov rsp, {stack(1)}
+        pushfq
+        pop qword ptr [{out + 8}]
+        mov rax, cr0
+        mov [{out + 16}], rax
+        mov rax, cr3
+        mov [{out + 24}], rax
+        mov rax, cr4
+        mov [{out + 32}], rax
+        {read_msr(0xC0000080)}
+        mov [{out + 40}], rax
+        {read_msr(0x277)}
+        mov [{out + 48}], rax
+        {read_msr(0xC0000100)}
+        mov [{out + 56}], rax
+        {read_msr(0xC0000101)}
+        mov [{out + 64}], rax
+        mov [{out + 72}], rbx
+        sgdt [{out + 80}]
+        sidt [{out + 96}]
+        xor eax, eax
+        str ax
+        mov [{out + 112}], rax
+        sldt ax
+        mov [{out + 120}], rax
+        mov ax, ds
+        mov [{out + 128}], rax
+        mov ax, fs
+        mov [{out + 136}], rax
+        mov ax, ss
+        mov [{out + 144}], rax
+        mov rax, dr7
+        mov [{out + 152}], rax
+        mov eax, 1
+        mov ecx, 0x12
+        {write_msr(0x40000000, 0x8100 << 48)}
+        {write_msr(0x40000001, HYPERCALL_PAGE | 1)}
+        {vtl_return(1)}
+        """,
+        context=context,
+        begun=False,
+    )
+    got = run.memory_words(out, 20)
+    assert got[:10] == [
+        stack(1),
+        context.rflags,
+        context.cr0,
+        context.cr3,
+        context.cr4,
+        context.efer,
+        context.pat,
+        context.fs.base,
+        context.gs.base,
+        0x1234,
+    ]
+    tables = run.memory(out + 80, 32)
+    assert struct.unpack_from("<HQ", tables) == (context.gdtr.limit, context.gdtr.base)
+    assert struct.unpack_from("<HQ", tables, 16) == (context.idtr.limit, context.idtr.base)
+    selectors = [context.tr, context.ldtr, context.ds, context.fs, context.ss]
+    assert [word & 0xFFFF for word in got[14:19]] == [each.selector for each in selectors]
+    assert got[19] == 0x400
+
+
+# --- private and shared state ----------------------------------------------------------------
+
+PRIVATE_MSRS = {
+    0x10: None,
+    0x174: (0x10, 0x20),
+    0x175: (0x1000, 0x2000),
+    0x176: (0x3000, 0x4000),
+    0x277: (0x0007_0406_0007_0406, 0x0106_0406_0007_0406),
+    0xC0000081: (0x10_0008 << 32, 0x23_0010 << 32),
+    0xC0000082: (0x111000, 0x222000),
+    0xC0000083: (0x333000, 0x444000),
+    0xC0000084: (0x200, 0x600),
+    0xC0000100: (0x5_0000, 0x6_0000),
+    0xC0000101: (0x7_0000, 0x8_0000),
+    0xC0000102: (0x9_0000, 0xA_0000),
+    0xC0000103: (3, 4),
+    0x40000072: (0x20, 0x30),
+    0x40000073: (0x2C_0001, 0x2C_1001),
+    0x40000080: (1, 0),
+    0x40000082: (0x27_0001, 0x27_1001),
+    0x40000083: (0x23_0001, 0x23_2001),
+    0x40000090: (0x10055, 0x10066),
+    0x4000009F: (0x10077, 0x10088),
+    0x400000B0: (0x1_0000, 0x2_0000),
+    0x400000B1: (0x55, 0x66),
+    0x40000021: (0x20_1001, 0x20_2001),
+}
+
+
+@pytest.mark.parametrize("msr", [msr for msr, pair in PRIVATE_MSRS.items() if pair], ids=hex)
+def test_private_msrs(msr: int) -> None:
+    pair = PRIVATE_MSRS[msr]
+    assert pair is not None
+    show = f"{read_msr(msr)}\n{put('rax')}"
+    run = run_vtls(
+        f"{write_msr(msr, pair[0])}\n{vtl_call()}\n{show}\n{vtl_call()}\n{show}",
+        f"{show}\n{write_msr(msr, pair[1])}\n{vtl_return(1)}\n{show}\n{vtl_return(1)}",
+    )
+    initial, *others = run.words(4)
+    assert initial not in pair or msr in (0x277, 0x40000080)
+    assert others == [pair[0], pair[1], pair[0]]
+
+
+def test_private_registers() -> None:
+    show = f"""
+        pushfq
+        pop rax
+        and eax, 0xCD5
+        {put("rax", "rsp")}
+        mov rax, cr3
+        {put("rax")}
+        mov rax, cr8
+        {put("rax")}
+        mov rax, dr7
+        {put("rax")}
+        mov rax, cr4
+        {put("rax")}
+    """
+    run = run_vtls(
+        f"""
+        mov rax, {LONG_MODE.cr3 | 8}
+        mov cr3, rax
+        mov eax, 5
+        mov cr8, rax
+        mov eax, 0x401
+        mov dr7, rax
+        stc
+        std
+        {RAW_CALL.replace("xor eax, eax", "mov eax, 0")}
+        {show}
+        cld
+        """,
+        f"""
+        mov rax, cr4
+        or rax, 0x80
+        mov cr4, rax
+        mov eax, 0x404
+        mov dr7, rax
+        push 0x46
+        popfq
+        {show}
+        push 0x8D7
+        popfq
+        mov eax, 1
+        mov ecx, 0x12
+        vmcall
+        """,
+    )
+    flags_1, rsp_1, cr3_1, cr8_1, dr7_1, cr4_1, *lower = run.words(12)
+    flags_0, rsp_0, cr3_0, cr8_0, dr7_0, cr4_0 = lower
+    assert (flags_1 & 0x44, rsp_1, cr3_1) == (0x44, stack(1), LONG_MODE.cr3)
+    assert (cr8_1, dr7_1, cr4_1) == (0, 0x404, 0x6A0)
+    assert flags_0 & 0x401 == 0x401
+    assert (cr3_0, cr8_0, dr7_0, cr4_0) == (LONG_MODE.cr3 | 8, 5, 0x401, 0x620)
+    assert rsp_0 != rsp_1
+
+
+def test_shared_registers_are_shared() -> None:
+    names = ("rbx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 15)))
+    load = "\n".join(f"mov {name}, {0x10 + n}" for n, name in enumerate(names))
+    run = run_vtls(
+        f"""
+        mov rax, 0x123456789
+        movq xmm7, rax
+        mov rax, 0x4000
+        mov dr2, rax
+        mov rax, 0x9876
+        mov cr2, rax
+        fld1
+        {load}
+        {RAW_CALL}
+        {put("rbx", "r14")}
+        movq rax, xmm15
+        {put("rax")}
+        mov rax, dr3
+        {put("rax")}
+        mov rax, cr2
+        {put("rax")}
+        """,
+        f"""
+        {put(*names)}
+        movq rax, xmm7
+        {put("rax")}
+        mov rax, dr2
+        {put("rax")}
+        mov rax, cr2
+        {put("rax")}
+        fistp qword ptr [{SHARED}]
+        {put_word(SHARED)}
+        {write_msr(0x40000000, 0x8100 << 48)}
+        {write_msr(0x40000001, HYPERCALL_PAGE | 1)}
+        mov rbx, 0xAAA
+        mov r14, 0xBBB
+        movq xmm15, rbx
+        mov dr3, r14
+        mov cr2, rbx
+        {RAW_RETURN}
+        """,
+        begun=False,
+    )
+    words = run.words(21)
+    assert words[:12] == [0x10 + n for n in range(12)]
+    assert words[12:16] == [0x123456789, 0x4000, 0x9876, 1]
+    assert words[16:21] == [0xAAA, 0xBBB, 0xAAA, 0xBBB, 0xAAA]
+
+
+def test_each_level_has_its_own_overlay_pages() -> None:
+    tsc = put_word(TSC_PAGE + 8)
+    page = put_word(HYPERCALL_PAGE)
+    run = run_vtls(
+        f"{write_msr(0x40000021, TSC_PAGE | 1)}\n{tsc}\n{page}\n{vtl_call()}\n{tsc}\n{page}",
+        f"""
+        {page}
+        {tsc}
+        {write_msr(0x40000000, 0x8100 << 48)}
+        {write_msr(0x40000001, 0x203001)}
+        {write_msr(0x40000021, TSC_PAGE | 1)}
+        {put_word(0x203000)}
+        {tsc}
+        {RAW_RETURN}
+        """,
+        begun=False,
+    )
+    tsc_0, page_0, ram, ram_at_tsc, page_1, tsc_1, tsc_again, page_again = run.words(8)
+    assert (ram, ram_at_tsc) == (0, 0)
+    assert tsc_0 == tsc_1 == tsc_again != 0
+    assert page_0 == page_1 == page_again != 0
+
+
+def test_hypercalls_of_a_level_need_its_own_page() -> None:
+    run = run_vtls(
+        vtl_call(),
+        f"""
+        {catch("refused", "mov ecx, 0x12; mov eax, 1; vmcall")}
+        {put_fault()}
+        {write_msr(0x40000000, 0x8100 << 48)}
+        {write_msr(0x40000001, 0x203001)}
+        {RAW_RETURN}
+        """,
+        begun=False,
+    )
+    assert run.words(1) == [6]
+
+
+# --- translations ----------------------------------------------------------------------------
+
+
+def test_a_switch_does_not_lose_the_other_levels_translations() -> None:
+    old, new = DATA + 0x100000, DATA + 0x101000
+    read = put_word(WINDOW)
+    run = run_vtls(
+        f"""
+        {read}
+        {store(window_entry(0), new | KERNEL_PAGE)}
+        {vtl_call()}
+        {read}
+        {vtl_call()}
+        {read}
+        mov rax, {WINDOW}
+        invlpg [rax]
+        {read}
+        """,
+        f"{read}\n{vtl_return(1)}\n{store(window_entry(0), old | KERNEL_PAGE)}\n{read}\n"
+        f"{vtl_return(1)}",
+        memory=window(old | KERNEL_PAGE) | {old: page_of(1), new: page_of(2)},
+    )
+    one, two = (int.from_bytes(bytes([byte]) * 8, "little") for byte in (1, 2))
+    # VTL 1 walks the tables at its first access, and keeps what it found as VTL 0 does.
+    assert run.words(6) == [one, two, one, two, one, one]
+
+
+# --- disabling -------------------------------------------------------------------------------
+
+
+def test_a_level_is_disabled_and_enabled_anew() -> None:
+    mark = "mov eax, {}\n" + put("rax")
+    disable = "{}\nmov rbx, rax\n" + put("rbx")
+    run = run_vtls(
+        f"""
+        {vtl_call()}
+        {mark.format(10)}
+        {vtl_call()}
+        {mark.format(11)}
+        """,
+        f"""
+        {mark.format(20)}
+        cmp byte ptr [{SHARED}], 0
+        jne second_time
+        inc byte ptr [{SHARED}]
+        {enable(2, "secure_2")}
+        {vtl_call()}
+    second_time:
+        {FOREVER}
+        """,
+        f"""
+        {disable.format(call(0x1000E, -1, 1))}
+        {disable.format(call(0x10010, -1, SELF | 1 << 32))}
+        {disable.format(call(0x10010, -1, SELF | 1 << 32))}
+        {get_register(VP_STATUS, own=2)}
+        {put("rax")}
+        {disable.format(call(0x1000E, -1, 1))}
+        {get_register(PARTITION_STATUS, own=2)}
+        {put("rax")}
+        {vtl_return(1)}
+        {enable(1, "secure")}
+        {vtl_return(1)}
+        """,
+    )
+    # Once it is enabled again VTL 2 returns to it.
+    status = 2 | 0b101 << 16
+    assert run.words(10) == [20, 0x51, 0, 0x51, status, 0, 2 << 16 | 0b101, 10, 20, 11]
+
+
+def test_scrub_only_lets_a_level_start_anew() -> None:
+    mark = "mov eax, {}\n" + put("rax")
+    run = run_vtls(
+        f"{vtl_call()}\n{mark.format(10)}\n{vtl_call()}\n{mark.format(11)}",
+        f"""
+        {read_msr(0xC0000100)}
+        {put("rax")}
+        {write_msr(0xC0000100, 0x7000)}
+        cmp byte ptr [{SHARED}], 0
+        jne second_time
+        inc byte ptr [{SHARED}]
+        {enable(2, "secure_2")}
+        {vtl_call()}
+    second_time:
+        {FOREVER}
+        """,
+        f"{call(0x10010, -1, SELF | 1 << 32 | 1 << 40)}\n{must_succeed()}\n{vtl_return(1)}\n"
+        f"{vtl_return(1)}",
+    )
+    # From VTL 2 the return goes to VTL 1 at its initial context again.
+    assert run.words(3) == [0, 0, 10]
