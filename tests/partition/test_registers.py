@@ -2,11 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hypercall.partition.registers import (
-    MSR_REGISTERS,
-    PROCESSOR_REGISTERS,
-    RegisterAccessError,
-)
+from hypercall.partition.register_access import RegisterAccessError
+from hypercall.partition.registers import MSR_REGISTERS, PROCESSOR_REGISTERS
 from hypercall.partition.standalone import StandalonePartition
 from hypercall.tlfs.registers import RegisterName
 from hypercall.tlfs.status import HvStatus

@@ -153,9 +153,10 @@ class TestStartUp:
         other = box.partition.by_index[1]
         box.partition.registers.write(vp.vtls[1], R.VSM_PARTITION_CONFIG, 0x5E)
         other.start_up(0x10)
-        assert other.run_state is RunState.WAITING_FOR_START_UP
+        assert box.effects.named("startup_processor") == []
         box.partition.registers.write(vp.vtls[1], R.VSM_PARTITION_CONFIG, 0x1E)
         other.start_up(0x10)
+        assert box.effects.named("startup_processor") == [(other, 0x10)]
         assert other.run_state is RunState.RUNNING
 
     def test_a_start_does_not_take_a_processor_out_of_a_higher_vtl(

@@ -35,6 +35,7 @@ _REGISTER_STATUSES = (
     StatusCondition(
         HvStatus.INVALID_PARAMETER, "an unknown register name, or a VTL out of range", "OpenVMM"
     ),
+    StatusCondition(HvStatus.INVALID_VTL_STATE, "the VTL is not enabled", "OpenVMM"),
 )
 
 PROCESSOR_CALLS = (
@@ -139,12 +140,12 @@ PROCESSOR_CALLS = (
                 "TLFS, OpenVMM",
             ),
             StatusCondition(
-                HvStatus.INVALID_PARTITION_STATE, "the partition is not active", "TLFS"
+                HvStatus.INVALID_VTL_STATE, "the VTL is not enabled for the partition", "TLFS"
             ),
-            StatusCondition(
-                HvStatus.INVALID_VTL_STATE, "the VTL cannot be started in its state", "TLFS"
-            ),
-            StatusCondition(HvStatus.TIMEOUT, "to be tried again", "Linux"),
+        ),
+        known=(
+            "TLFS also lists INVALID_PARTITION_STATE, and Linux tries again on TIMEOUT, which a"
+            " real host may answer; neither can arise here."
         ),
     ),
     CallDeclaration(
@@ -171,9 +172,6 @@ PROCESSOR_CALLS = (
             StatusCondition(HvStatus.INVALID_PARTITION_ID, "not this partition", "TLFS 6.0b p70"),
             StatusCondition(
                 HvStatus.INVALID_PARAMETER, "no processor has that APIC id", "TLFS, OpenVMM"
-            ),
-            StatusCondition(
-                HvStatus.INVALID_PARTITION_STATE, "the partition is not active", "TLFS 6.0b p70"
             ),
             StatusCondition(HvStatus.INVALID_VTL_STATE, "the VTL is not enabled", "TLFS 6.0b p70"),
         ),

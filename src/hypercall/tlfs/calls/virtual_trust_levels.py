@@ -19,12 +19,6 @@ from hypercall.tlfs.status import HvStatus
 _PARTITION_ID = Field("partition_id", 0, 8, FieldKind.PARTITION_ID)
 _VP_INDEX = Field("vp_index", 8, 4, FieldKind.VP_INDEX)
 _BAD_PARTITION = StatusCondition(HvStatus.INVALID_PARTITION_ID, "not this partition", "TLFS 6.0b")
-_BAD_PARTITION_STATE = StatusCondition(
-    HvStatus.INVALID_PARTITION_STATE, "the partition is in no state for it", "TLFS 6.0b"
-)
-_NO_MEMORY = StatusCondition(
-    HvStatus.INSUFFICIENT_MEMORY, "the hypervisor lacks memory for it", "TLFS 6.0b"
-)
 _THIN = (
     "Name and code are documented, the layout is a header's; meaning and statuses are inferred"
     " from the call that enables. No public hypervisor implements it."
@@ -59,16 +53,22 @@ VIRTUAL_TRUST_LEVEL_CALLS = (
                 "TLFS 6.0b p169, OpenVMM",
             ),
             _BAD_PARTITION,
-            _BAD_PARTITION_STATE,
-            StatusCondition(HvStatus.INVALID_PARAMETER, "a page that is no RAM; VTL 0", "OpenVMM"),
-            StatusCondition(HvStatus.OPERATION_DENIED, "not possible now", "TLFS 6.0b"),
-            _NO_MEMORY,
+            StatusCondition(
+                HvStatus.INVALID_PARAMETER,
+                "a page that is no RAM; VTL 0; flags that are not defined",
+                "OpenVMM",
+            ),
             StatusCondition(
                 HvStatus.INVALID_VTL_STATE, "the VTL is not enabled", "TLFS 6.0b, OpenVMM"
             ),
             StatusCondition(
                 HvStatus.INVALID_REGISTER_VALUE, "a bad combination of flags", "OpenVMM"
             ),
+        ),
+        known=(
+            "Sources disagree on which VTL the call names (reading `protection_target_vtl`). TLFS"
+            " 6.0b p169 also lists INVALID_PARTITION_STATE, OPERATION_DENIED, INSUFFICIENT_MEMORY"
+            " and HYPERCALL_INTERCEPT, whose conditions a partition without a parent does not meet."
         ),
     ),
     CallDeclaration(
@@ -99,11 +99,17 @@ VIRTUAL_TRUST_LEVEL_CALLS = (
                 "VTL 0 or above the maximum; an unsupported flag",
                 "TLFS 6.0b",
             ),
-            _BAD_PARTITION_STATE,
-            _NO_MEMORY,
+            StatusCondition(
+                HvStatus.INSUFFICIENT_MEMORY, "no room for the pages of a VTL", "TLFS 6.0b"
+            ),
             StatusCondition(
                 HvStatus.INVALID_VTL_STATE, "the VTL is enabled already", "TLFS 6.0b, OpenVMM"
             ),
+        ),
+        known=(
+            "Flag bits 1 and 2 are in headers only. TLFS 6.0b p171 also lists"
+            " INVALID_PARTITION_STATE and HYPERCALL_INTERCEPT, whose conditions a partition without"
+            " a parent does not meet."
         ),
     ),
     CallDeclaration(
@@ -165,8 +171,6 @@ VIRTUAL_TRUST_LEVEL_CALLS = (
             StatusCondition(
                 HvStatus.INVALID_PARAMETER, "VTL 0 or out of range", "TLFS 6.0b, OpenVMM"
             ),
-            _BAD_PARTITION_STATE,
-            StatusCondition(HvStatus.INVALID_VP_STATE, "not in that state", "TLFS 6.0b"),
             StatusCondition(
                 HvStatus.INVALID_VTL_STATE,
                 "the VTL is not enabled for the partition",
@@ -178,6 +182,10 @@ VIRTUAL_TRUST_LEVEL_CALLS = (
             StatusCondition(
                 HvStatus.VTL_ALREADY_ENABLED, "enabled on the processor already", "OpenVMM, Linux"
             ),
+        ),
+        known=(
+            "TLFS 6.0b p175 also lists INVALID_PARTITION_STATE and INVALID_VP_STATE without saying"
+            " which states are meant; a processor may run or not."
         ),
     ),
     CallDeclaration(
