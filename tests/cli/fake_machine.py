@@ -52,6 +52,16 @@ class FakeConsole:
             sink(data)
 
 
+@dataclass
+class FakeConnection:
+    place: str
+    receives: bool
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class FakeMachine:
     def __init__(self, options: RunOptions, script: str = "text,POWER_OFF") -> None:
         self.options = options
@@ -63,6 +73,7 @@ class FakeMachine:
         self.limit_ns: int | None = None
         self.loaded: tuple[Path, Path | None, str, str] | None = None
         self.stopped = False
+        self.connection: FakeConnection | None = None
 
     def load(
         self, image: Path, initrd: Path | None = None, append: str = "", *, entry: Entry = "vmlinux"
@@ -73,6 +84,12 @@ class FakeMachine:
 
     def interrupt(self) -> None:
         self.stopped = True
+
+    def connect_debugger(self, place: str) -> FakeConnection:
+        if place == "unix:taken":
+            raise InputError("somebody listens there; choose another place")
+        self.connection = FakeConnection(place, not place.startswith("file:"))
+        return self.connection
 
     def symbol(self, address: int) -> str | None:
         return "start+0x1" if address == 0x1001 else None

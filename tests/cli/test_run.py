@@ -145,6 +145,42 @@ def test_a_bad_image_leaves_an_old_trace_alone(
     assert trace.read_text() == "an older trace"
 
 
+@pytest.mark.parametrize("place", ["tcp:0.0.0.0:5000", "unix:socket", "file:posted"])
+def test_the_debug_channel_is_carried_while_the_machine_runs(
+    image: Path, made: list[FakeMachine], run: Run, place: str
+) -> None:
+    code, said = run("--debug-channel", place, image)
+    assert code == 0
+    connection = made[0].connection
+    assert connection is not None
+    assert (connection.place, connection.closed) == (place, True)
+    assert (f"listens at {place}" in said) is connection.receives
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("com:1", "--debug-channel: 'com:1' is no place"),
+        ("tcp:70000", "--debug-channel: 'tcp:70000' is no place"),
+        ("unix:taken", "--debug-channel: somebody listens there"),
+    ],
+)
+def test_a_bad_debug_channel_is_one_line(
+    image: Path, made: list[FakeMachine], run: Run, place: str, message: str
+) -> None:
+    code, said = run("--debug-channel", place, image)
+    assert code == 2
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_the_debug_channel_is_never_written_over_an_input(image: Path, run: Run) -> None:
+    code, said = run("--debug-channel", f"file:{image}", image)
+    assert code == 2
+    assert "is also the image" in said
+    assert image.read_bytes() == b"\xf4"
+
+
 def test_every_option_is_in_the_help() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "hypercall.cli.app", "run", "--help"],

@@ -1,6 +1,9 @@
 """The debug channel from guest code: calls from 64- and 32-bit callers, waits, and registers."""
 
+import socket
 import struct
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,3 +198,50 @@ def test_a_guest_that_only_waits_is_no_deadlock_until_its_time_is_over() -> None
     result = machine.run(limit_ns=100 * MILLISECOND)
     assert result.reason is StopReason.LIMIT
     assert machine.partition.debug_waits.waiting(machine.vp(0))
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_real_socket_carries_the_channel(kind: str, tmp_path: Path) -> None:
+    """The guest posts a question and waits; a debugger at the socket answers it."""
+    source = f"""
+        {assembly.call(POST, INPUT + 0x100, OUTPUT + 0x100)}
+        {assembly.put("rax")}
+        {assembly.call(RETRIEVE, INPUT, OUTPUT)}
+        {assembly.put("rax")}
+    """
+    post = struct.pack("<II", 5, 0) + b"name?"
+    machine = Guest(source, memory={INPUT: words(64, 1, 4_000_000), INPUT + 0x100: post}).machine()
+    transport = machine.connect_debugger("tcp:0" if kind == "tcp" else f"unix:{tmp_path / 's'}")
+    answered: list[bytes] = []
+
+    def debug() -> None:
+        if kind == "tcp":
+            host, _, port = transport.place.partition(":")
+            peer = socket.create_connection((host, int(port)), 10)
+        else:
+            peer = socket.socket(socket.AF_UNIX)
+            peer.connect(transport.place)
+        with peer:
+            answered.append(peer.recv(100))
+            peer.sendall(b"hypercall")
+            peer.recv(1)
+
+    debugger = threading.Thread(target=debug)
+    debugger.start()
+    try:
+        run = run_machine(machine, limit_ns=10_000 * MILLISECOND)
+    finally:
+        transport.close()
+        debugger.join(10)
+    assert answered == [b"name?"]
+    assert run.words(2) == [0, 0]
+    assert run.memory(OUTPUT, 17) == struct.pack("<II", 9, 0) + b"hypercall"
+
+
+def test_a_file_has_what_the_guest_posted_when_the_run_is_over(tmp_path: Path) -> None:
+    post = struct.pack("<II", 5, 0) + b"hello"
+    guest = Guest(assembly.call(POST, INPUT, OUTPUT), memory={INPUT: post})
+    machine = guest.machine()
+    machine.connect_debugger(f"file:{tmp_path / 'posted'}")
+    run_machine(machine)
+    assert (tmp_path / "posted").read_bytes() == b"hello"

@@ -33,6 +33,7 @@ class RunOptions:
         trace: where the trace goes: a path, ``-`` for the standard error, or None.
         trace_format: ``"strace"`` or ``"jsonl"``.
         console: where the console goes: a path, or ``-`` for the standard output.
+        debug_channel: where the debug channel is carried to, or None.
     """
 
     image: Path
@@ -49,6 +50,7 @@ class RunOptions:
     trace: str | None = None
     trace_format: str = "strace"
     console: str = "-"
+    debug_channel: str | None = None
 
 
 class GuestConsole(Protocol):
@@ -60,6 +62,18 @@ class GuestConsole(Protocol):
 
     def feed(self, data: bytes) -> None:
         """Have the guest receive bytes, as soon as it can take them."""
+
+
+class DebugConnection(Protocol):
+    """What carries the debug channel."""
+
+    place: str
+    """Where the debugger finds it."""
+    receives: bool
+    """Whether a debugger can connect."""
+
+    def close(self) -> None:
+        """Carry what is left and let the place go."""
 
 
 class GuestMachine(Protocol):
@@ -91,6 +105,9 @@ class GuestMachine(Protocol):
         entry: Entry = "vmlinux",
     ) -> None:
         """Load an image; InputError if it is none."""
+
+    def connect_debugger(self, place: str) -> DebugConnection:
+        """Carry the debug channel to a place on the host; InputError if it cannot be had."""
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run until the guest ends or the virtual time reaches the limit."""

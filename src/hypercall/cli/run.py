@@ -69,6 +69,14 @@ def run(
             metavar="strace|jsonl", help="Lines for people (strace, the default) or JSON lines."
         ),
     ] = None,
+    debug_channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp:[HOST:]PORT|unix:PATH|file:PATH",
+            help="Carry the guest's debug channel: listen for a debugger (TCP on the loopback"
+            " interface unless there is a host), or write what the guest posts to a file.",
+        ),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="Stop after so much virtual time, with exit code 3."),
@@ -116,6 +124,8 @@ def run(
     _check_choice("--like", like, SET_NAMES)
     _check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl"))
     _check_choice("--entry", entry, ("vmlinux", "decompressor"))
+    if debug_channel is not None:
+        _check_debug_channel(debug_channel)
     options = RunOptions(
         image=image,
         initrd=initrd,
@@ -131,8 +141,18 @@ def run(
         trace=trace,
         trace_format=trace_format or "strace",
         console=console,
+        debug_channel=debug_channel,
     )
     raise typer.Exit(run_guest(options))
+
+
+def _check_debug_channel(text: str) -> None:
+    from hypercall.machine.debug_transport import parse_debug_channel
+
+    try:
+        parse_debug_channel(text)
+    except InputError as error:
+        raise InputError(f"--debug-channel: {error}") from None
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -110,6 +110,10 @@ def _check_files(options: RunOptions) -> None:
         files.append(("console file", Path(options.console)))
     if options.trace not in (None, "-"):
         check_output_file(Path(str(options.trace)), "--trace", files)
+        files.append(("trace", Path(str(options.trace))))
+    if options.debug_channel is not None and options.debug_channel.startswith("file:"):
+        place = Path(options.debug_channel.removeprefix("file:"))
+        check_output_file(place, "--debug-channel", files)
 
 
 class _Session:
@@ -139,6 +143,8 @@ class _Session:
             if options.trace is not None:
                 self._attach_trace(options.trace)
             self._attach_input(stack)
+            if options.debug_channel is not None:
+                self._connect_debugger(options.debug_channel, stack)
             machine.host_poll = self._poll
             stack.enter_context(self._signals.ask(self._stop))
             result = machine.run(options.limit_ns)
@@ -159,6 +165,16 @@ class _Session:
         output = self._open(target, "error", "--trace")
         writer = JsonLinesWriter if self._options.trace_format == "jsonl" else StraceWriter
         writer(output.write_text, self._machine.symbol).attach(self._machine.trace)
+
+    def _connect_debugger(self, place: str, stack: contextlib.ExitStack) -> None:
+        try:
+            connection = self._machine.connect_debugger(place)
+        except InputError as error:
+            raise InputError(f"--debug-channel: {error}") from None
+        stack.callback(connection.close)
+        if connection.receives:
+            self._progress.clear()
+            sys.stderr.write(f"The debug channel listens at {connection.place}.\n")
 
     def _attach_input(self, stack: contextlib.ExitStack) -> None:
         descriptor = None

@@ -19,6 +19,7 @@ from hypercall.cpu.unicorn.memory_map import MemoryMap
 from hypercall.errors import GuestMemoryError, InputError
 from hypercall.machine.board import DEVICE_PAGES, Board
 from hypercall.machine.configuration import MachineConfiguration
+from hypercall.machine.debug_transport import DebugTransport, open_debug_transport
 from hypercall.machine.devices.msi_test_device import MsiTestDevice
 from hypercall.machine.devices.synic_test_device import SynicTestDevice
 from hypercall.machine.entry_registers import load_entry
@@ -137,6 +138,7 @@ class Machine:
         self._exit_code: int | None = None
         self._detail = ""
         self._interrupted = False
+        self._debug_transport: DebugTransport | None = None
         self._panic_at: int | None = None
         self._entry: EntryState | None = None
         self._kernel_symbols = LazySymbols(self._find_symbols)
@@ -219,6 +221,8 @@ class Machine:
                 reason = self._turn(limit_ns, until)
         finally:
             self.console.flush()
+            if self._debug_transport is not None:
+                self._debug_transport.flush()
         if self.console.panic is not None and reason in (
             StopReason.RESET,
             StopReason.DEADLOCK,
@@ -261,6 +265,8 @@ class Machine:
             return StopReason.PANIC
         if self.host_poll is not None:
             self.host_poll(0.0)
+        if self._debug_transport is not None:
+            self._debug_transport.poll()
         runnable = self.processors.runnable()
         if not runnable:
             return self._rest(now, limit_ns)
@@ -289,7 +295,11 @@ class Machine:
         """Let the clock reach the next deadline, for no processor can run before."""
         deadline = self.partition.timers.next_deadline()
         wake = deadline if limit_ns is None or deadline is None else min(deadline, limit_ns)
-        if self.host_poll is not None:
+        transport = self._debug_transport
+        if transport is not None and transport.receives and self.partition.debug_waits:
+            if self._debugger_came(transport, now, wake):
+                return None
+        elif self.host_poll is not None:
             # Somebody listens: time passes as on a real machine.
             seconds = math.inf if wake is None else max(0, wake - now) / 1e9
             if self.host_poll(seconds):
@@ -303,6 +313,15 @@ class Machine:
         if not self._engine.host_time:
             self._engine.skew += max(0, wake - now)
         return None
+
+    def _debugger_came(self, transport: DebugTransport, now: int, wake: int | None) -> bool:
+        """Wait for the debugger as long as the processors that wait for it do."""
+        assert wake is not None, "every wait has a deadline"
+        started = time.monotonic_ns()
+        came = transport.poll(max(0, wake - now) / 1e9)
+        if came and not self._engine.host_time:
+            self._engine.skew += min(time.monotonic_ns() - started, max(0, wake - now))
+        return came
 
     def _panic_overdue(self, now: int) -> bool:
         # A kernel that panicked may still have something to say, or may reset the machine.
@@ -401,6 +420,27 @@ class Machine:
                 f"{len(self.partition.processors)}"
             )
         return vp
+
+    def connect_debugger(self, place: str) -> DebugTransport:
+        """Carry the debug channel to the host, in place of where it was carried before.
+
+        While a processor waits for the debugger and no other runs, time passes as on the host.
+
+        Args:
+            place: ``tcp:PORT``, ``tcp:HOST:PORT`` or ``unix:PATH`` to listen there, or
+                ``file:PATH`` for what the guest posts.
+
+        Returns:
+            What carries it, to be closed when the machine is no longer needed.
+
+        Raises:
+            InputError: the place means nothing, or cannot be had.
+        """
+        if self._debug_transport is not None:
+            self._debug_transport.close()
+            self._debug_transport = None
+        self._debug_transport = open_debug_transport(place, self.debug_channel)
+        return self._debug_transport
 
     @property
     def debug_channel(self) -> DebugChannel:
