@@ -10,7 +10,7 @@ import pytest
 from tests.guests import assembly
 from tests.guests.hypercalls import Caller, Row
 from tests.guests.kit import Guest, GuestRun, assemble, run_machine
-from tests.guests.layout import AP_MAIN, DATA, INPUT, OUTPUT, SHARED
+from tests.guests.layout import AP_MAIN, DATA, HOOKS, INPUT, OUTPUT, SHARED
 
 from hypercall.machine.result import StopReason
 
@@ -245,3 +245,27 @@ def test_a_file_has_what_the_guest_posted_when_the_run_is_over(tmp_path: Path) -
     machine.connect_debugger(f"file:{tmp_path / 'posted'}")
     run_machine(machine)
     assert (tmp_path / "posted").read_bytes() == b"hello"
+
+
+def test_a_guest_that_left_its_wait_and_rests_for_good_is_dead(tmp_path: Path) -> None:
+    """The timer's handler halts instead of returning: the wait it interrupted is never over."""
+    source = f"""
+        jmp over
+    stay:
+        cli
+        hlt
+        jmp stay
+    over:
+        {assembly.write_apic(0xF0, 0x1FF)}
+        lea rax, [rip + stay]
+        mov [{HOOKS + 8 * 0xE1}], rax
+        {assembly.write_apic(0x3E0, 0xB)}
+        {assembly.write_apic(0x320, 0xE1)}
+        {assembly.write_apic(0x380, 40_000)}
+        sti
+        {assembly.call(RETRIEVE, INPUT, OUTPUT)}
+    """
+    machine = Guest(source, memory={INPUT: words(64, 1, 10_000)}).machine()
+    transport = machine.connect_debugger(f"unix:{tmp_path / 's'}")
+    assert machine.run(1000 * MILLISECOND).reason is StopReason.DEADLOCK
+    transport.close()

@@ -296,7 +296,12 @@ class Machine:
         deadline = self.partition.timers.next_deadline()
         wake = deadline if limit_ns is None or deadline is None else min(deadline, limit_ns)
         transport = self._debug_transport
-        if transport is not None and transport.receives and self.partition.debug_waits:
+        if (
+            transport is not None
+            and transport.receives
+            and wake is not None
+            and self.partition.debug_waits.latest_deadline > now
+        ):
             if self._debugger_came(transport, now, wake):
                 return None
         elif self.host_poll is not None:
@@ -314,9 +319,8 @@ class Machine:
             self._engine.skew += max(0, wake - now)
         return None
 
-    def _debugger_came(self, transport: DebugTransport, now: int, wake: int | None) -> bool:
-        """Wait for the debugger as long as the processors that wait for it do."""
-        assert wake is not None, "every wait has a deadline"
+    def _debugger_came(self, transport: DebugTransport, now: int, wake: int) -> bool:
+        """Wait for the debugger while a processor waits for it."""
         started = time.monotonic_ns()
         came = transport.poll(max(0, wake - now) / 1e9)
         if came and not self._engine.host_time:

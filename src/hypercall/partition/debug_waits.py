@@ -45,8 +45,10 @@ class DebugWaits:
         self._channel = channel
         channel.listeners.append(self._arrived)
 
-    def __len__(self) -> int:
-        return len(self._waits)
+    @property
+    def latest_deadline(self) -> int:
+        """The time in nanoseconds when the last one gives up; -1 when nobody waits."""
+        return max((wait.deadline for wait in self._waits.values()), default=-1)
 
     def waiting(self, vp: "VirtualProcessor") -> bool:
         """Return whether a processor waits."""
