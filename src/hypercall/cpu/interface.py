@@ -105,6 +105,14 @@ class Exits(Protocol):
         """
         ...
 
+    def read_task_priority(self) -> int:
+        """A read of CR8; returns the task priority, whose bits 7:4 are CR8."""
+        ...
+
+    def write_task_priority(self, value: int) -> None:
+        """A write of CR8, shifted left by four."""
+        ...
+
     def table_write(self, register: str, instruction: bytes) -> None:
         """A load of GDTR, IDTR, LDTR or TR that is intercepted; it is not carried out."""
         ...

@@ -15,6 +15,7 @@ from hypercall.machine.devices.power_management import PowerManagement
 from hypercall.machine.devices.real_time_clock import RealTimeClock
 from hypercall.machine.devices.reset_control import ResetControl
 from hypercall.machine.devices.serial import Serial
+from hypercall.machine.devices.test_lines import TestLines
 from hypercall.partition.io_apic import IoApic
 from hypercall.partition.local_apic import BASE_ADDRESS as LOCAL_APIC_ADDRESS
 from hypercall.partition.local_apic import MASKED
@@ -72,6 +73,7 @@ class Board:
             DebugExit(debug_exit),
             FirmwareConfiguration(len(partition.processors), partition.memory.size),
             ResetControl(reset),
+            TestLines(self.lines.set_irq),
         ):
             self.bus.add(device)
         processors = [(number, vp.apic_id) for number, vp in enumerate(partition.processors)]

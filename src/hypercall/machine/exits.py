@@ -200,10 +200,18 @@ class MachineExits:
             self._trace.emit(MsrEvent(position, index, value, True, not allowed))
         return allowed
 
+    def read_task_priority(self) -> int:
+        """The task priority of the active VTL's APIC."""
+        return self._processors.current.current.apic.tpr
+
+    def write_task_priority(self, value: int) -> None:
+        """Set the task priority of the active VTL's APIC."""
+        self._processors.current.current.apic.write_task_priority(value)
+
     def cpuid(self, leaf: int, subleaf: int) -> Leaf:
         """What CPUID returns."""
         vp = self._processors.current
-        return self._features.read(vp.apic_id, leaf, subleaf)
+        return self._features.read(vp.apic_id, leaf, subleaf, apic_enabled=vp.current.apic.enabled)
 
     def read_port(self, port: int, size: int) -> int:
         """Read a port of the board."""

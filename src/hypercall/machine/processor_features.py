@@ -20,6 +20,7 @@ _BRAND = b"Hypercall Virtual Processor"
 _LEAF1_ECX = (0, 9, 13, 19, 20, 23, 31)
 _LEAF1_EDX = (0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 17, 19, 23, 24, 25, 26)
 _ALWAYS_RUNNING_APIC_TIMER = 4
+_APIC = 1 << 9
 _LEAF7_EBX = (7, 9, 20)  # SMEP, fast REP MOVSB, SMAP
 _LEAF7_EDX = (26, 27, 29)  # IA32_SPEC_CTRL, its STIBP bit, IA32_ARCH_CAPABILITIES
 _EXTENDED_EDX = (11, 20, 26, 27, 29)
@@ -66,13 +67,15 @@ class ProcessorFeatures:
         }
         self._count = len(configuration.processors)
 
-    def read(self, apic_id: int, leaf: int, subleaf: int) -> Leaf:
+    def read(self, apic_id: int, leaf: int, subleaf: int, *, apic_enabled: bool = True) -> Leaf:
         """What CPUID returns.
 
         Args:
             apic_id: the APIC id of the processor that executes it.
             leaf: EAX.
             subleaf: ECX.
+            apic_enabled: whether that processor's IA32_APIC_BASE enables its APIC, of which leaf 1
+                tells.
 
         Returns:
             EAX, EBX, ECX, EDX.
@@ -81,6 +84,8 @@ class ProcessorFeatures:
             shared = min(self._count, 255) << 16
             ecx = _bits(*_LEAF1_ECX)
             edx = _bits(*_LEAF1_EDX) | (1 << 28 if self._count > 1 else 0)
+            if not apic_enabled:
+                edx &= ~_APIC
             return (_SIGNATURE, apic_id << 24 | shared | 0x800, ecx, edx)
         if leaf == 4:
             return self._cache(subleaf)

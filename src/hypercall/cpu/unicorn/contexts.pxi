@@ -189,7 +189,9 @@ cdef class Contexts(Translator):
         cdef int table
         cdef int[4] codes = [EXIT_GDTR_WRITE, EXIT_IDTR_WRITE, EXIT_LDTR_WRITE, EXIT_TR_WRITE]
         self.contexts[number].control_intercepts = control_registers
-        (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = <uint16_t>(control_registers | 1 << 3)
+        (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = <uint16_t>(
+            control_registers | ALWAYS_INTERCEPTED
+        )
         for table in range(4):
             if tables >> table & 1:
                 others[0] |= <uint64_t>1 << (codes[table] - 0x160)

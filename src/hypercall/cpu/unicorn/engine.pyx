@@ -98,6 +98,17 @@ cdef enum:
     DIRECTION = 0x400
     INTERRUPT_FLAG = 0x200
     PAGE = 4096
+    TRAP_FLAG = 0x100
+    SINGLE_STEP = 0x4000  # DR6.BS
+    LONG_MODE_ACTIVE = 0x400  # EFER.LMA
+    # Control registers whose writes always exit: CR3, CR4 and CR8.
+    ALWAYS_INTERCEPTED = 1 << 3 | 1 << 4 | 1 << 8
+    # The bits that CR4 has on the processor that CPUID describes, and PAE of them.
+    DEFINED_CR4 = 0x3007FF
+    PHYSICAL_ADDRESS_EXTENSION = 0x20
+    # How long PAUSE takes, and the read of an MSR that is not the processor's own.
+    PAUSE_TIME = 128
+    MSR_READ_TIME = 512
     PENDING_FLUSHES = 64
     # So many fills of pages that are not global are remembered for the next write of CR3.
     LOCAL_FILLS = 512
@@ -121,6 +132,18 @@ NATIVE_MSRS = (
     *(0xC0000080, 0xC0000081, 0xC0000082, 0xC0000083, 0xC0000084),
     *(0xC0000100, 0xC0000101, 0xC0000102, 0xC0000103),
 )
+
+
+# Those of them that hold linear addresses, which must be canonical: where they lie.
+cdef dict ADDRESS_MSRS = {
+    0x175: ENV_SYSENTER_ESP,
+    0x176: ENV_SYSENTER_EIP,
+    0xC0000082: ENV_LSTAR,
+    0xC0000083: ENV_CSTAR,
+    0xC0000100: ENV_SEGMENTS + 24 * 4 + 8,
+    0xC0000101: ENV_SEGMENTS + 24 * 5 + 8,
+    0xC0000102: ENV_KERNEL_GS_BASE,
+}
 
 
 cdef enum:
@@ -189,6 +212,7 @@ cdef struct Progress:
     uint64_t limit  # where the next block is not begun: the end of the turn, or 0
     uint64_t turn_limit
     bint break_in  # a request is to be looked at before the next block
+    bint ended  # the run was asked to end
     uint8_t *env
     uint8_t *cs
     uc_engine *uc

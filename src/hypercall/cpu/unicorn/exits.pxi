@@ -58,6 +58,7 @@ cdef class Engine(Library):
         """
         cdef uc_err error
         self.progress.break_in = False
+        self.progress.ended = False
         self.progress.limit = self.progress.turn_limit
         self.running = True
         error = uc_emu_start(self.uc, u64(self.env, ENV_EIP)[0], 0, 0, 0)
@@ -72,6 +73,15 @@ cdef class Engine(Library):
                 f"the engine stopped at {u64(self.env, ENV_EIP)[0]:#x}: "
                 f"{uc_strerror(error).decode()}"
             )
+        if not self.progress.ended:
+            self.after_end()
+
+    cdef void after_end(self):
+        # Nobody asked for the end of the run: an INT1 (opcode F1) comes next.
+        cdef uint8_t code[1]
+        if self.fetch(code, 1) == 1 and code[0] == 0xF1:
+            u64(self.env, ENV_EIP)[0] += 1
+            self.inject(self.current, 1, 0)
 
     def stop(self):
         """Ends ``run`` at the end of the current block. Only from within an exit."""
@@ -91,6 +101,8 @@ cdef class Engine(Library):
             if code == EXIT_MSR:
                 if u32(self.env, ENV_ERROR_CODE)[0] == 0:
                     self.statistics.msr_reads += 1
+                    # A loop that only reads a counter must see it move.
+                    self.progress.count += MSR_READ_TIME
                     answer = self.read_msr_exit(u32(self.env, ENV_REGS + 8)[0])
                     if self.current != before:
                         return -1
@@ -105,7 +117,13 @@ cdef class Engine(Library):
                     value = u32(self.env, ENV_REGS)[0] | (
                         <uint64_t>u32(self.env, ENV_REGS + 16)[0] << 32
                     )
-                    done = self.write_msr_exit(u32(self.env, ENV_REGS + 8)[0], value)
+                    index = u32(self.env, ENV_REGS + 8)[0]
+                    if self.holds_address(index):
+                        done = <uint64_t>(<int64_t>(value << 16) >> 16) == value
+                        if done:
+                            u64(self.env, ADDRESS_MSRS[index])[0] = value
+                    else:
+                        done = self.write_msr_exit(index, value)
                     if self.current != before:
                         return -1
                     if not done:
@@ -129,6 +147,7 @@ cdef class Engine(Library):
                 return -1
             elif code == EXIT_PAUSE:
                 self.statistics.pauses += 1
+                self.progress.count += PAUSE_TIME
                 context = self.contexts[self.current]
                 context.pauses += 1
                 if context.pauses >= SLICE_OF_PAUSES:
@@ -145,6 +164,8 @@ cdef class Engine(Library):
                 return -1
             elif EXIT_WRITE_CR0 <= code <= EXIT_WRITE_CR15:
                 return self.serve_control_write()
+            elif code == EXIT_READ_CR8:
+                return self.serve_priority_read()
             elif EXIT_IDTR_WRITE <= code <= EXIT_TR_WRITE:
                 self.exits.table_write(
                     ("IDTR", "GDTR", "LDTR", "TR")[code - EXIT_IDTR_WRITE], self.instruction()
@@ -164,9 +185,23 @@ cdef class Engine(Library):
             # The exit has entered another VTL; the instruction is not done.
             return -1
         # Each of these instructions is two bytes, or three with a prefix byte.
-        u64(self.env, ENV_EIP)[0] += self.instruction_length(length)
+        return self.leave_instruction(self.instruction_length(length))
+
+    cdef int leave_instruction(self, int length):
+        # Goes behind an instruction that this module has carried out; returns the vector of the
+        # trap that follows it, or -1.
+        u64(self.env, ENV_EIP)[0] += length
         u32(self.env, ENV_HFLAGS)[0] &= ~<uint32_t>HF_INHIBIT
-        return -1
+        if not u64(self.env, ENV_EFLAGS)[0] & TRAP_FLAG:
+            return -1
+        u64(self.env, ENV_DR + 48)[0] |= SINGLE_STEP
+        u32(self.env, ENV_ERROR_CODE)[0] = 0
+        return 1
+
+    cdef int refuse(self):
+        # Lets the instruction end in #GP(0).
+        u32(self.env, ENV_ERROR_CODE)[0] = 0
+        return 13
 
     cdef void keep_delivery(self):
         # The access that was abandoned may have been part of an interrupt's delivery.
@@ -224,14 +259,40 @@ cdef class Engine(Library):
         if self.contexts[self.current].control_intercepts >> register & 1:
             if self.exits.control_write(register, value):
                 return -1
-        if register == 0:
+        if register == 8:
+            if value > 15:
+                return self.refuse()
+            self.exits.write_task_priority(value << 4)
+        elif register == 4 and (
+            value & ~<uint64_t>DEFINED_CR4
+            or (
+                u64(self.env, ENV_EFER)[0] & LONG_MODE_ACTIVE
+                and not value & PHYSICAL_ADDRESS_EXTENSION
+            )
+        ):
+            return self.refuse()
+        elif register == 0:
             cpu_x86_update_cr0_x86_64(self.env, <uint32_t>value)
         elif register == 3:
             self.write_cr3(value)
         elif register == 4:
             cpu_x86_update_cr4_x86_64(self.env, <uint32_t>value)
-        u64(self.env, ENV_EIP)[0] += at
-        return -1
+        return self.leave_instruction(at)
+
+    cdef int serve_priority_read(self) except? -2:
+        # MOV from CR8, or in 32-bit code LOCK MOV from CR0.
+        cdef uint8_t code[8]
+        cdef int at = 0, target
+        cdef uint32_t rex = 0
+        cdef uint64_t value = <uint64_t>self.exits.read_task_priority() >> 4
+        self.fetch(code, 8)
+        while at < 4 and code[at] != 0x0F:
+            if code[at] & 0xF0 == 0x40:
+                rex = code[at]
+            at += 1
+        target = (code[at + 2] & 7) + (8 if rex & 1 else 0)
+        u64(self.env, ENV_REGS + 8 * target)[0] = value
+        return self.leave_instruction(at + 3)
 
     cdef int instruction_length(self, int length):
         cdef uint8_t code[4]
@@ -257,6 +318,10 @@ cdef class Engine(Library):
         memset(code, 0, wanted)
         if not u32(self.env, ENV_HFLAGS)[0] & HF_CS64:
             address &= 0xFFFFFFFFULL
+        source = tlb_pointer(self.cs, mmu_mode(self.env), address, ENTRY_CODE)
+        if source != NULL and (address & 0xFFF) + wanted <= PAGE:
+            memcpy(code, source, wanted)
+            return wanted
         for index in range(wanted):
             if index == 0 or (address + index) & 0xFFF == 0:
                 if self.walk(self.env, address + index, 2, MMU_USER if user else 2, False, &gpa,
@@ -303,13 +368,24 @@ cdef class Engine(Library):
         if answer is False:
             return 6
         result = answer
-        u64(self.env, ENV_EIP)[0] += 3
         if long_mode:
             u64(self.env, ENV_REGS)[0] = result
         else:
             u64(self.env, ENV_REGS)[0] = result & 0xFFFFFFFFULL
             u64(self.env, ENV_REGS + 16)[0] = result >> 32
-        return -1
+        return self.leave_instruction(3)
+
+    cdef void begin_again(self, uint32_t vector):
+        # The library has moved on to behind INT n, INT3 or INTO before it delivers it. A fault of
+        # the delivery has to return to the instruction, so goes back; where the delivery returns
+        # to is kept elsewhere.
+        cdef uint8_t code[2]
+        cdef uint64_t after = u64(self.env, ENV_EIP)[0]
+        u64(self.env, ENV_EXCEPTION_NEXT_RIP)[0] = after
+        u64(self.env, ENV_EIP)[0] = after - 2
+        if self.fetch(code, 2) == 2 and code[1] == (0xCC if vector == 3 else 0xCE if vector == 4
+                                                    else 0x100):
+            u64(self.env, ENV_EIP)[0] = after - 1
 
     cdef int acknowledge(self):
         # The vector of the interrupt to deliver now, or -1.

@@ -11,10 +11,11 @@ cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) n
             progress.limit = progress.turn_limit
             (<uint16_t *>(u64(progress.cs, CS_ICOUNT_DECR)[0]))[1] = 0xFFFF
         else:
+            progress.ended = True
             uc_emu_stop(uc)
         return
     progress.count += size
-    if size == 2 or size == 3:
+    if size <= 3:
         # Through a pointer, so that the compiler keeps it out of this small function.
         progress.repeat(progress, address, size)
 
@@ -32,6 +33,8 @@ cdef int serve_exception(void *data, uint32_t number) noexcept:
     cdef int vector
     if number < EXIT_BASE:
         engine.statistics.exceptions += 1
+        if u32(engine.env, ENV_EXCEPTION_IS_INT)[0]:
+            engine.begin_again(number)
         return 1
     vector = engine.serve_exit(number)
     if vector < 0:

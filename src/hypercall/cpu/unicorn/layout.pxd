@@ -83,10 +83,12 @@ cdef enum:
     ENV_PAT = 5280
     ENV_ERROR_CODE = 5384
     ENV_EXCEPTION_IS_INT = 5388
+    ENV_EXCEPTION_NEXT_RIP = 5392
     ENV_DR = 5400
     ENV_OLD_EXCEPTION = 5496
     ENV_VMCB = 5504
     ENV_INTERCEPT = 5520
+    ENV_INTERCEPT_CR_READ = 5528
     ENV_INTERCEPT_CR_WRITE = 5530
 
 cdef enum:
@@ -110,6 +112,7 @@ cdef enum:
     TLB_NOTDIRTY = 0x400
     # exceptions at and above this are exits of the SVM emulation
     EXIT_BASE = 0x100
+    EXIT_READ_CR8 = 0x108
     EXIT_WRITE_CR0 = 0x110
     EXIT_WRITE_CR3 = 0x113
     EXIT_WRITE_CR15 = 0x11F

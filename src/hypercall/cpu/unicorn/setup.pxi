@@ -143,8 +143,16 @@ cdef class Library(Contexts):
             raise ValueError("not an MSR that the processor serves itself")
         if on:
             self.msr_map[bit // 8] |= 3 << (bit % 8)
+        elif msr in ADDRESS_MSRS:
+            # The library does not look at what is written.
+            self.msr_map[bit // 8] &= ~(1 << (bit % 8))
         else:
             self.msr_map[bit // 8] &= ~(3 << (bit % 8))
+
+    cdef bint holds_address(self, uint32_t msr):
+        # Whether an MSR is one of ADDRESS_MSRS and is not trapped.
+        cdef uint32_t bit = (msr if msr < 0x2000 else 8192 + (msr & 0x1FFF)) * 2
+        return msr in ADDRESS_MSRS and not self.msr_map[bit // 8] >> (bit % 8) & 1
 
     cdef void add_hooks(self) except *:
         cdef uc_hook handle = 0

@@ -174,8 +174,9 @@ cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
         | (<uint64_t>1 << (EXIT_MONITOR - 0x160))
         | (<uint64_t>1 << (EXIT_MWAIT - 0x160))
     )
-    # Writes of CR3, which this module does itself.
-    (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = 1 << 3
+    # CR8 belongs to the local APIC; the library neither checks CR4 nor keeps globals over CR3.
+    (<uint16_t *>(env + ENV_INTERCEPT_CR_READ))[0] = 1 << 8
+    (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = ALWAYS_INTERCEPTED
     if spin_exits:
         intercept |= <uint64_t>1 << (EXIT_PAUSE - 0x160)
     u64(env, ENV_INTERCEPT)[0] = intercept

@@ -28,6 +28,7 @@ cdef class Translator:
     cdef bint within_instruction
     cdef bint abandoned
     cdef Progress progress
+    cdef public bint spin_exits
     cdef public uint64_t skew
     cdef public uint64_t factor
     cdef public bint host_time
