@@ -1,12 +1,16 @@
 """The flushes of second-level address spaces, by the conformance cases."""
 
+import struct
 from collections.abc import Callable
 
 import pytest
-from tests.calls.conftest import Guest
+from tests.calls.conftest import INPUT, Guest
+from tests.calls.trust_levels import enable, enter
 
+from hypercall.abi.outcome import SUSPEND
 from hypercall.partition.nested_formats import NestedFormat
 from hypercall.tlfs.privileges import NestedFeature
+from hypercall.tlfs.registers import RegisterName
 from hypercall.tlfs.status import HvStatus
 
 SPACE, LIST = 0xAF, 0xB0
@@ -122,3 +126,19 @@ def test_the_feature_bit_of_either_vendor_will_do(make_guest: Callable[..., Gues
     assert leaf[0] == 1 << 22
     guest = make_guest(1, nested_features=NestedFeature.DIRECT_VIRTUAL_FLUSH)
     assert guest.fast(SPACE, 0x1000, 0) == HvStatus.INVALID_VP_STATE
+
+
+def test_a_flush_waits_for_a_locked_tlb(nested_guest: Guest) -> None:
+    guest = nested_guest
+    enable(guest, 1, (0, 1))
+    enter(guest, 1, vp=1)
+    state = guest.vp(1).vtls[1]
+    guest.partition.registers.write(state, RegisterName.VSM_VP_SECURE_CONFIG_VTL0, 2)
+    guest.partition.memory.write(INPUT, struct.pack("<3Q", EPT_POINTER, 0, 0))
+    for control in (SPACE, LIST | 1 << 32):
+        assert guest.attempt(control, INPUT, 0) is SUSPEND
+    assert guest.effects.named("suspend") == [(guest.vp(),)] * 2
+    assert remembered(guest, ROOT) == [PAGES, PAGES]
+    guest.partition.registers.write(state, RegisterName.VSM_VP_SECURE_CONFIG_VTL0, 0)
+    assert guest.attempt(LIST | 1 << 32, INPUT, 0).value == 0x1_0000_0000
+    assert remembered(guest, ROOT) == [PAGES[1:], PAGES[1:]]

@@ -11,6 +11,7 @@ from tests.guests import assembly
 from tests.guests.hypercalls import Caller, Row
 from tests.guests.kit import Guest, GuestRun, assemble, run_machine
 from tests.guests.layout import AP_MAIN, DATA, HOOKS, INPUT, OUTPUT, SHARED
+from tests.guests.vtl import keep_registers, vtl_call, vtl_guest, vtl_return
 
 from hypercall.machine.result import StopReason
 
@@ -269,3 +270,31 @@ def test_a_guest_that_left_its_wait_and_rests_for_good_is_dead(tmp_path: Path) -
     transport = machine.connect_debugger(f"unix:{tmp_path / 's'}")
     assert machine.run(1000 * MILLISECOND).reason is StopReason.DEADLOCK
     transport.close()
+
+
+def test_a_higher_vtl_may_run_in_a_wait_and_the_wait_goes_on() -> None:
+    stamp = "rdtsc\nshl rdx, 32\nor rax, rdx"
+    normal = f"""
+        {stamp}
+        mov rbx, rax
+        {assembly.call(RETRIEVE, INPUT, OUTPUT)}
+        {assembly.put("rax")}
+        {stamp}
+        sub rax, rbx
+        {assembly.put("rax")}
+    """
+    secure = f"""
+        {assembly.write_apic(0x3E0, 0xB)}
+        {assembly.write_apic(0x320, 0xE2)}
+        {assembly.write_apic(0x380, 200_000)}
+    entered:
+        {vtl_return()}
+        {keep_registers("sti" + chr(10) + "nop" + chr(10) + "nop" + chr(10) + "cli")}
+        jmp entered
+    """
+    guest = vtl_guest(f"{vtl_call()}\n{normal}", secure, memory={INPUT: words(64, 1, 20_000)})
+    run = run_machine(guest.machine())
+    status, passed = run.words(2)
+    assert status == NO_DATA
+    assert 2 * MILLISECOND <= passed < 2 * MILLISECOND + 50_000
+    assert run.interrupts() == {0xE2: 1}

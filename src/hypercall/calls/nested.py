@@ -1,6 +1,6 @@
 """Calls of a nested hypervisor: flushes of second-level address spaces."""
 
-from hypercall.abi.reply import RepReply
+from hypercall.abi.reply import RETRY, RepReply, Retry
 from hypercall.calls.registration import serves
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.calls import Call
@@ -15,11 +15,13 @@ _FEATURES = NestedFeature.FLUSH_GUEST_PHYSICAL_ADDRESS | NestedFeature.ENLIGHTEN
 @serves(Call.FLUSH_GUEST_PHYSICAL_ADDRESS_SPACE)
 def flush_guest_physical_address_space(
     vp: VirtualProcessor, address_space: int, flags: int
-) -> HvStatus:
+) -> HvStatus | Retry:
     """Flush all translations of a second-level address space on all processors."""
     status = _refusal(vp, address_space, flags)
     if status:
         return status
+    if _must_wait(vp):
+        return RETRY
     vp.partition.nested.flush_space(address_space)
     return HvStatus.SUCCESS
 
@@ -27,11 +29,13 @@ def flush_guest_physical_address_space(
 @serves(Call.FLUSH_GUEST_PHYSICAL_ADDRESS_LIST)
 def flush_guest_physical_address_list(
     vp: VirtualProcessor, address_space: int, flags: int, elements: memoryview
-) -> RepReply | HvStatus:
+) -> RepReply | HvStatus | Retry:
     """Flush ranges of a second-level address space on all processors."""
     status = _refusal(vp, address_space, flags)
     if status:
         return status
+    if _must_wait(vp):
+        return RETRY
     ranges: list[tuple[int, int]] = []
     for entry in gpa_ranges(elements):
         if entry is None:
@@ -40,6 +44,14 @@ def flush_guest_physical_address_list(
         ranges.append((entry.first, entry.page_count))
     vp.partition.nested.flush_ranges(address_space, ranges)
     return RepReply(len(ranges), status)
+
+
+def _must_wait(vp: VirtualProcessor) -> bool:
+    """Return whether a higher VTL holds a processor's translations locked (TLFS, VSM, TLB lock)."""
+    partition = vp.partition
+    return len(partition.vtls) > 1 and partition.vsm.must_wait(
+        vp, partition.virtual_processors, vp.active_vtl
+    )
 
 
 def _refusal(vp: VirtualProcessor, address_space: int, flags: int) -> HvStatus:

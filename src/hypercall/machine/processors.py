@@ -247,8 +247,10 @@ class Processors:
         here, there = self.context(vp, source), self.context(vp, target)
         self._engine.share(here, there)
         if vp in self.halted:
-            # It rested in the VTL that it leaves, and will rest again when it comes back.
-            self._resting[vp, source] = vp in self._idle
+            # It rested in the VTL that it leaves, and will rest again when it comes back; but a
+            # call that it waited in is issued again.
+            if vp not in self._suspended:
+                self._resting[vp, source] = vp in self._idle
             self._awake(vp)
         if vp is self.current:
             self._engine.switch(there)
