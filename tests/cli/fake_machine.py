@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from hypercall.cli.guest import Entry, RunOptions
 from hypercall.errors import InputError
@@ -71,15 +72,21 @@ class FakeMachine:
         self.time_ns = 0
         self.host_poll: Callable[[float], bool] | None = None
         self.limit_ns: int | None = None
-        self.loaded: tuple[Path, Path | None, str, str] | None = None
+        self.loaded: tuple[Path | bytes, Path | None, str, str] | None = None
         self.stopped = False
         self.connection: FakeConnection | None = None
 
     def load(
-        self, image: Path, initrd: Path | None = None, append: str = "", *, entry: Entry = "vmlinux"
+        self,
+        image: Path | bytes,
+        initrd: Path | None = None,
+        append: str = "",
+        *,
+        entry: Entry = "vmlinux",
+        image_format: Literal["auto", "flat"] = "auto",
     ) -> None:
-        if not image.read_bytes():
-            raise InputError(f"{image}: the file is empty")
+        if not (image if isinstance(image, bytes) else image.read_bytes()):
+            raise InputError(f"{image!s}: the file is empty")
         self.loaded = (image, initrd, append, entry)
 
     def interrupt(self) -> None:

@@ -34,7 +34,7 @@ def test_the_version_is_one_line() -> None:
     assert result.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["--fly"], ["run"], ["run", "--cpus"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["--fly"], ["run", "--cpus"]])
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     done = hypercall(*arguments)
     assert done.returncode == 2

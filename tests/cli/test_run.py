@@ -8,6 +8,7 @@ from fake_machine import FakeMachine
 
 from hypercall.cli import app, guest
 from hypercall.cli.guest import RunOptions
+from hypercall.tour import tour_image
 
 Run = Callable[..., tuple[int, str]]
 
@@ -49,7 +50,18 @@ def test_every_option_reaches_the_machine(
     initrd.touch()
     code, _ = run(
         *("--cpus", 4, "--memory", "1G", "--seed", 7, "--shuffle-vp-index", 3, "--time", "host"),
-        *("--like", "kvm", "--entry", "decompressor", "--limit", 2.5, "--append", "quiet"),
+        *(
+            "--like",
+            "kvm",
+            "--privileges",
+            "minimal,+AccessVsm",
+            "--entry",
+            "decompressor",
+            "--limit",
+            2.5,
+            "--append",
+            "quiet",
+        ),
         *("--initrd", initrd, "--console", tmp_path / "console", image),
     )
     assert code == 0
@@ -57,6 +69,7 @@ def test_every_option_reaches_the_machine(
     options = machine.options
     assert (options.cpus, options.memory, options.seed) == (4, 1 << 30, 7)
     assert (options.shuffle_vp_index, options.time, options.like) == (3, "host", "kvm")
+    assert options.privileges == "minimal,+AccessVsm"
     assert machine.loaded == (image, initrd, "quiet", "decompressor")
     assert machine.limit_ns == 2_500_000_000
 
@@ -79,6 +92,7 @@ def test_the_defaults(image: Path, made: list[FakeMachine], run: Run) -> None:
         (["--memory", "banana"], "--memory: 'banana' is not a size"),
         (["--memory", "1000"], "too little"),
         (["--like", "foo"], "--like: there is no 'foo': give hyperv, kvm, xen or openvmm"),
+        (["--privileges", "azure"], "--privileges: 'azure' is no profile"),
         (["--time", "sometimes"], "virtual or host"),
         (["--entry", "middle"], "vmlinux or decompressor"),
         (["--trace", "t", "--trace-format", "xml"], "strace or jsonl"),
@@ -115,10 +129,26 @@ def test_a_missing_image_is_one_line(run: Run) -> None:
         2,
         "hypercall: cannot read the image /no/such/image: no such file or directory\n",
     )
-    code, shown = run()
+
+
+def test_without_an_image_it_is_the_tour(made: list[FakeMachine], run: Run) -> None:
+    assert run("--limit", 3) == (0, run("--limit", 3)[1])
+    options = made[0].options
+    assert (options.image, options.cpus, options.privileges) == (None, 2, "all")
+    assert made[0].loaded == (tour_image(), None, "", "vmlinux")
+    run("--cpus", 3, "--privileges", "kvm")
+    options = made[-1].options
+    assert (options.cpus, options.privileges) == (3, "kvm")
+
+
+@pytest.mark.parametrize("option", ["--initrd", "--append"])
+def test_the_tour_takes_nothing_for_linux(
+    image: Path, made: list[FakeMachine], run: Run, option: str
+) -> None:
+    code, shown = run(option, image)
     assert code == 2
-    assert "IMAGE" in shown
-    assert shown.count("\n") == 1
+    assert "give an IMAGE" in shown
+    assert not made
 
 
 def test_an_output_is_never_written_over_an_input(

@@ -14,7 +14,9 @@ from hypercall.cli.calls import calls_command
 from hypercall.cli.decode import decode_command
 from hypercall.cli.exit_code import ExitCode
 from hypercall.cli.initrd import initrd
+from hypercall.cli.readings import readings_command
 from hypercall.cli.run import run
+from hypercall.cli.tour import tour
 from hypercall.errors import HypercallError, InputError
 
 # Both the click that typer brings along and a click of its own have this class; only its place
@@ -34,7 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run)
+app.command("tour")(tour)
 app.command("calls")(calls_command)
+app.command("readings")(readings_command)
 app.command("decode")(decode_command)
 app.command("initrd")(initrd)
 

@@ -19,7 +19,7 @@ class RunOptions:
     """The options of ``hypercall run``, checked as far as that needs no machine.
 
     Attributes:
-        image: the guest's image.
+        image: the guest's image; None for the tour.
         initrd: the initial RAM disk, or None.
         append: the kernel's command line; None for one that shows the console, if it is Linux.
         cpus: the number of virtual processors, 1 to 64.
@@ -28,6 +28,7 @@ class RunOptions:
         shuffle_vp_index: varies which VP index has which APIC id; None for equal ones.
         time: ``"virtual"`` or ``"host"``.
         like: the name of a reading set.
+        privileges: what the partition may do and has, as users write it.
         entry: ``"vmlinux"`` or ``"decompressor"``: where a bzImage is entered.
         limit_ns: virtual time after which to stop, in nanoseconds, or None.
         trace: where the trace goes: a path, ``-`` for the standard error, or None.
@@ -36,7 +37,7 @@ class RunOptions:
         debug_channel: where the debug channel is carried to, or None.
     """
 
-    image: Path
+    image: Path | None
     initrd: Path | None = None
     append: str | None = None
     cpus: int = 1
@@ -45,6 +46,7 @@ class RunOptions:
     shuffle_vp_index: int | None = None
     time: str = "virtual"
     like: str = "hyperv"
+    privileges: str = "default"
     entry: Entry = "vmlinux"
     limit_ns: int | None = None
     trace: str | None = None
@@ -98,11 +100,12 @@ class GuestMachine(Protocol):
 
     def load(
         self,
-        image: Path,
+        image: Path | bytes,
         initrd: Path | None = None,
         append: str = "",
         *,
         entry: Entry = "vmlinux",
+        image_format: Literal["auto", "flat"] = "auto",
     ) -> None:
         """Load an image; InputError if it is none."""
 
@@ -137,5 +140,6 @@ def make_machine(options: RunOptions) -> GuestMachine:
             time=options.time,
             like=options.like,
             shuffle_vp_index=options.shuffle_vp_index,
+            privileges=options.privileges,
         )
     )

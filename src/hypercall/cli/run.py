@@ -16,11 +16,13 @@ _MOST_CPUS = 64
 
 def run(
     image: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="IMAGE", help="A Linux bzImage or vmlinux, another ELF file, or a flat binary."
+            metavar="[IMAGE]",
+            help="A Linux bzImage or vmlinux, another ELF file, or a flat binary; without one the"
+            " tour runs.",
         ),
-    ],
+    ] = None,
     initrd: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The initial RAM disk.")
     ] = None,
@@ -30,7 +32,10 @@ def run(
             metavar="TEXT", help="The kernel's command line; console=ttyS0 for Linux by default."
         ),
     ] = None,
-    cpus: Annotated[int, typer.Option(metavar="N", help="Virtual processors, 1 to 64.")] = 1,
+    cpus: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Virtual processors, 1 to 64; 1, or 2 for the tour."),
+    ] = None,
     memory: Annotated[
         str, typer.Option(metavar="SIZE", help="Guest memory, such as 256M or 1G.")
     ] = "256M",
@@ -59,6 +64,14 @@ def run(
             help="Whose reading of the specification: hyperv, kvm, xen or openvmm.",
         ),
     ] = "hyperv",
+    privileges: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE|MASK|+NAME,-NAME",
+            help="What the partition may do and has: default, all (the tour's), minimal,"
+            " windows-server-2022, generation-2, windows-11, kvm; a mask; or changes.",
+        ),
+    ] = None,
     trace: Annotated[
         str | None,
         typer.Option(metavar="FILE|-", help="Write every hypercall here; - is the standard error."),
@@ -96,7 +109,7 @@ def run(
         ),
     ] = "vmlinux",
 ) -> None:
-    """Boot an image, serve its hypercalls, and show what it called.
+    """Boot an image, serve its hypercalls, and show what it called. Without an image, the tour.
 
     On a terminal the serial console is interactive: Ctrl-A x leaves, Ctrl-A h shows the keys.
 
@@ -109,12 +122,24 @@ def run(
     from hypercall.cli.guest import RunOptions
     from hypercall.cli.inputs import parse_memory
     from hypercall.cli.session import run_guest
+    from hypercall.partition.profiles import DEFAULT_PROFILE, parse_privileges
     from hypercall.tlfs.readings import SET_NAMES
+    from hypercall.tour import TOUR_CPUS, TOUR_PRIVILEGES
 
     if trace_format is not None and trace is None:
         raise InputError("--trace-format says how to write a trace: add --trace FILE")
+    if image is None and (initrd is not None or append is not None):
+        raise InputError("--initrd and --append are for an image of Linux: give an IMAGE")
+    if cpus is None:
+        cpus = TOUR_CPUS if image is None else 1
     if not 1 <= cpus <= _MOST_CPUS:
         raise InputError(f"--cpus: {cpus} is not between 1 and {_MOST_CPUS}")
+    if privileges is None:
+        privileges = TOUR_PRIVILEGES if image is None else DEFAULT_PROFILE
+    try:
+        parse_privileges(privileges)
+    except InputError as error:
+        raise InputError(f"--privileges: {error}") from None
     for option, number in (("--seed", seed), ("--shuffle-vp-index", shuffle_vp_index)):
         if number is not None and not 0 <= number <= _LARGEST_SEED:
             raise InputError(f"{option}: {number} is not between 0 and 2**64 - 1")
@@ -136,6 +161,7 @@ def run(
         shuffle_vp_index=shuffle_vp_index,
         time=time,
         like=like,
+        privileges=privileges,
         entry="decompressor" if entry == "decompressor" else "vmlinux",
         limit_ns=None if limit is None else max(1, round(limit * 1e9)),
         trace=trace,

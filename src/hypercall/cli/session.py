@@ -18,6 +18,7 @@ from hypercall.cli.progress import Progress
 from hypercall.cli.signals import StopSignals
 from hypercall.cli.summary import write_summary
 from hypercall.errors import InputError
+from hypercall.machine.result import StopReason
 from hypercall.trace.statistics import Statistics
 
 _SECONDS_BETWEEN_POLLS = 0.02
@@ -44,7 +45,7 @@ def run_guest(options: RunOptions, make: MachineMaker | None = None) -> int:
     progress.show("making the machine ...")
     try:
         machine = (make or guest.make_machine)(options)
-        progress.show(f"loading {options.image.name} ...")
+        progress.show(f"loading {options.image.name if options.image else 'the tour'} ...")
         _load(machine, options)
         return _Session(options, machine, progress).run()
     finally:
@@ -52,6 +53,12 @@ def run_guest(options: RunOptions, make: MachineMaker | None = None) -> int:
 
 
 def _load(machine: GuestMachine, options: RunOptions) -> None:
+    if options.image is None:
+        # Not at the top: it has the image in it.
+        from hypercall.tour import tour_image
+
+        machine.load(tour_image(), image_format="flat")
+        return
     try:
         append = options.append
         if append is None:
@@ -100,7 +107,7 @@ def _for_terminal(output: Output) -> Callable[[bytes], None]:
 
 
 def _check_files(options: RunOptions) -> None:
-    files = [("image", options.image)]
+    files = [] if options.image is None else [("image", options.image)]
     if options.initrd is not None:
         files.append(("initrd", options.initrd))
     for what, path in files:
@@ -149,7 +156,9 @@ class _Session:
             stack.enter_context(self._signals.ask(self._stop))
             result = machine.run(options.limit_ns)
         self._progress.clear()
-        write_summary(sys.stderr, result, self._statistics, machine.symbol)
+        if options.image is not None or result.reason is not StopReason.DEBUG_EXIT:
+            # The tour itself has said what came of each call.
+            write_summary(sys.stderr, result, self._statistics, machine.symbol)
         return self._exit_code(exit_code_of(result))
 
     def _open(self, target: str, standard: str, option: str) -> Output:
@@ -178,7 +187,8 @@ class _Session:
 
     def _attach_input(self, stack: contextlib.ExitStack) -> None:
         descriptor = None
-        if self._options.console == "-":
+        # The tour listens to nobody.
+        if self._options.console == "-" and self._options.image is not None:
             # Standard input may be closed, or replaced by something that is not a file.
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 descriptor = sys.stdin.fileno()

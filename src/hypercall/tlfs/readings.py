@@ -93,12 +93,25 @@ class Reading:
         question: what the sources disagree about.
         variants: the answer of each set.
         sources: who says so.
+        none: what an answer of None means.
     """
 
     name: str
     question: str
     variants: Mapping[str, Any]
     sources: str
+    none: str = "not refused"
+
+    def answer(self, name: str) -> str:
+        """Return the answer of a set in words, for example ``INVALID_PARAMETER (5)``."""
+        value = self.variants[name]
+        if value is None:
+            return self.none
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, HvStatus):
+            return f"{value.name} ({int(value)})"
+        return str(value.value) if isinstance(value, Enum) else f"{value:#x}"
 
 
 def _reading(
@@ -110,9 +123,10 @@ def _reading(
     kvm: object,
     xen: object,
     openvmm: object,
+    none: str = "not refused",
 ) -> Reading:
     variants = {"hyperv": hyperv, "kvm": kvm, "xen": xen, "openvmm": openvmm}
-    return Reading(name, question, MappingProxyType(variants), sources)
+    return Reading(name, question, MappingProxyType(variants), sources, none)
 
 
 _S = HvStatus
@@ -135,6 +149,7 @@ READINGS = (
         kvm=_S.INVALID_HYPERCALL_INPUT,
         xen=None,
         openvmm=None,
+        none="ignored",
     ),
     _reading(
         "rep_rules",
@@ -153,6 +168,7 @@ READINGS = (
         kvm=_S.INVALID_HYPERCALL_INPUT,
         xen=None,
         openvmm=None,
+        none="goes on from there",
     ),
     _reading(
         "page_crossing",
@@ -162,6 +178,7 @@ READINGS = (
         kvm=None,
         xen=None,
         openvmm=_S.INVALID_HYPERCALL_INPUT,
+        none="not checked",
     ),
     _reading(
         "misalignment",
@@ -171,6 +188,7 @@ READINGS = (
         kvm=None,
         xen=None,
         openvmm=_S.INVALID_ALIGNMENT,
+        none="not checked",
     ),
     _reading(
         "overlap",
@@ -181,6 +199,7 @@ READINGS = (
         kvm=None,
         xen=None,
         openvmm=None,
+        none="not checked",
     ),
     _reading(
         "address_outside_gpa_space",
@@ -218,6 +237,7 @@ READINGS = (
         kvm=_S.INVALID_PARAMETER,
         xen=_S.INVALID_PARAMETER,
         openvmm=None,
+        none="allowed",
     ),
     _reading(
         "fast_xmm_calls",
@@ -227,6 +247,7 @@ READINGS = (
         kvm=None,
         xen=_S.INVALID_PARAMETER,
         openvmm=None,
+        none="allowed",
     ),
     _reading(
         "fast_xmm_gate",
@@ -248,12 +269,13 @@ READINGS = (
     ),
     _reading(
         "fast_output_refused",
-        "What answers register output that is not offered or not possible? None is #UD.",
+        "What answers register output that is not offered or not possible?",
         "TLFS hypercall-interface: #UD; OpenVMM support.rs: 3",
         hyperv=None,
         kvm=None,
         xen=None,
         openvmm=_S.INVALID_HYPERCALL_INPUT,
+        none="#UD",
     ),
     _reading(
         "missing_extended_privilege",
@@ -321,12 +343,13 @@ READINGS = (
     ),
     _reading(
         "vp_set_bank_mismatch",
-        "What answers a set whose banks are not as many as the mask says? None is not checked.",
+        "What answers a set whose banks are not as many as the mask says?",
         "OpenVMM and a report about a real host: 5; KVM: 3; Xen does not check",
         hyperv=_S.INVALID_PARAMETER,
         kvm=_S.INVALID_HYPERCALL_INPUT,
         xen=None,
         openvmm=_S.INVALID_PARAMETER,
+        none="not checked",
     ),
     _reading(
         "invalid_vector",
@@ -357,21 +380,23 @@ READINGS = (
     ),
     _reading(
         "non_global_list_flush",
-        "What answers NON_GLOBAL_MAPPINGS_ONLY on a list flush? None accepts it.",
+        "What answers NON_GLOBAL_MAPPINGS_ONLY on a list flush?",
         "TLFS calls it an invalid option; OpenVMM, KVM, Xen accept it",
         hyperv=None,
         kvm=None,
         xen=None,
         openvmm=None,
+        none="accepted",
     ),
     _reading(
         "flush_address_space",
-        "Is an address space that is no valid CR3 refused without ALL_VIRTUAL_ADDRESS_SPACES?",
+        "What answers an address space that is no valid CR3 without ALL_VIRTUAL_ADDRESS_SPACES?",
         "TLFS 6.0b p84: 5; no public implementation checks",
         hyperv=_S.INVALID_PARAMETER,
         kvm=None,
         xen=None,
         openvmm=None,
+        none="not checked",
     ),
     _reading(
         "message_payload_too_large",
@@ -402,12 +427,13 @@ READINGS = (
     ),
     _reading(
         "post_without_own_synic",
-        "What answers a posted message while the caller's own SynIC is off? None allows it.",
+        "What answers a posted message while the caller's own SynIC is off?",
         "KVM selftest hyperv_features.c: 3; no condition elsewhere",
         hyperv=None,
         kvm=_S.INVALID_HYPERCALL_INPUT,
         xen=None,
         openvmm=None,
+        none="allowed",
     ),
     _reading(
         "start_self",
@@ -420,12 +446,13 @@ READINGS = (
     ),
     _reading(
         "start_running",
-        "What answers the start of a processor that runs? None starts it anew, as an INIT would.",
+        "What answers the start of a processor that runs?",
         "OpenVMM: 21, remarking that the call works like an INIT",
         hyperv=None,
         kvm=None,
         xen=None,
         openvmm=_S.INVALID_VP_STATE,
+        none="starts anew, as an INIT would",
     ),
     _reading(
         "start_context_checked",
@@ -511,12 +538,13 @@ READINGS = (
     ),
     _reading(
         "memory_hint_small_range",
-        "What answers a memory heat hint for a range below 2 MiB? None takes it.",
+        "What answers a memory heat hint for a range below 2 MiB?",
         "Linux hv_balloon.c: older hosts 5, newer ones take it; nobody else has the call",
         hyperv=None,
         kvm=None,
         xen=None,
         openvmm=None,
+        none="taken",
     ),
     _reading(
         "async_memory_hint",
@@ -547,12 +575,13 @@ READINGS = (
     ),
     _reading(
         "first_vp_vtl_elsewhere",
-        "What answers a VTL that enables a higher one first on another processor? None allows it.",
+        "What answers a VTL that enables a higher one first on another processor?",
         "TLFS HvCallEnableVpVtl names no such rule; OpenVMM: 6",
         hyperv=None,
         kvm=None,
         xen=None,
         openvmm=_S.ACCESS_DENIED,
+        none="allowed",
     ),
     _reading(
         "protection_other_partition",
@@ -631,12 +660,13 @@ READINGS = (
     ),
     _reading(
         "own_processor_registers",
-        "What answers the access to processor registers of the caller's own VTL? None allows it.",
+        "What answers the access to processor registers of the caller's own VTL?",
         "TLFS HvCallGetVpRegisters names no such rule; OpenVMM: 6",
         hyperv=None,
         kvm=None,
         xen=None,
         openvmm=_S.ACCESS_DENIED,
+        none="allowed",
     ),
 )
 """Every decision."""
