@@ -166,3 +166,31 @@ def test_what_is_no_ram_cannot_be_taken_out() -> None:
     machine = Guest("nop").machine()
     with pytest.raises(InputError, match="no RAM at 0x40000000"):
         machine.evict(0x40000000)
+
+
+def test_a_stack_that_is_out_when_an_interrupt_comes() -> None:
+    """The processor stores to the stack before the handler runs: the page comes in at once."""
+    source = f"""
+        {SET_UP}
+        {assembly.write_apic(0xF0, 0x1FF)}
+        {assembly.write_apic(0x3E0, 0xB)}
+        {assembly.write_apic(0x320, 0xE1)}
+        mov rbx, rsp
+        mov rsp, {PAGE + 0x800}
+        sti
+        {assembly.write_apic(0x380, 20_000)}
+        mov ecx, 1000000
+    spinning:
+        sub ecx, 1
+        jnz spinning
+        cli
+        mov rsp, rbx
+        {assembly.put_word(FAULT_COUNT)}
+        {assembly.put_word(FAULT_AREA)}
+    """
+    machine = Guest(source).machine()
+    machine.partition.timers.schedule(50_000, lambda: machine.evict(PAGE))
+    result = run_machine(machine)
+    assert result.words(3) == [0, 0, 0]
+    assert result.interrupts() == {0xE1: 1}
+    assert machine.partition.memory.evicted == set()

@@ -254,8 +254,14 @@ class MachineExits:
             return VIOLATION_ABANDON
         page = gpa // _PAGE
         if page in self._partition.memory.evicted:
-            raised = self._partition.page_faults.touched(vp, page)
-            return VIOLATION_ABANDON if raised else VIOLATION_RETRY
+            # In the middle of an interrupt's delivery there is no instruction to fault at.
+            context = self.engine.current_context
+            faults = self._partition.page_faults
+            if self.engine.delivering_interrupt(context):
+                faults.bring_in(page)
+            elif faults.touched(vp, page):
+                return VIOLATION_ABANDON
+            return VIOLATION_RETRY
         return VIOLATION_FAULT
 
     def control_write(self, register: int, value: int) -> bool:

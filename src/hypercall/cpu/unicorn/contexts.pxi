@@ -176,6 +176,10 @@ cdef class Contexts(Translator):
         cdef int vector = self.contexts[number].injected
         return None if vector < 0 else vector
 
+    def delivering_interrupt(self, number):
+        """Whether an exit came in the middle of the delivery of an interrupt to a context."""
+        return self.contexts[number].delivering >= 0
+
     def intercept_writes(self, int number, uint32_t control_registers, uint32_t tables):
         """Says which writes exit to ``control_write`` and ``table_write``.
 
