@@ -6,6 +6,7 @@ from datetime import datetime
 from hypercall.machine.acpi import IO_APIC_ADDRESS, build_acpi_tables
 from hypercall.machine.bus import Bus
 from hypercall.machine.console import Console
+from hypercall.machine.devices.board_test_device import BoardTestDevice
 from hypercall.machine.devices.debug_exit import DebugExit
 from hypercall.machine.devices.firmware_configuration import FirmwareConfiguration
 from hypercall.machine.devices.interrupt_controller_pair import InterruptControllerPair
@@ -15,7 +16,6 @@ from hypercall.machine.devices.power_management import PowerManagement
 from hypercall.machine.devices.real_time_clock import RealTimeClock
 from hypercall.machine.devices.reset_control import ResetControl
 from hypercall.machine.devices.serial import Serial
-from hypercall.machine.devices.test_lines import TestLines
 from hypercall.partition.io_apic import IoApic
 from hypercall.partition.local_apic import BASE_ADDRESS as LOCAL_APIC_ADDRESS
 from hypercall.partition.local_apic import MASKED
@@ -73,7 +73,7 @@ class Board:
             DebugExit(debug_exit),
             FirmwareConfiguration(len(partition.processors), partition.memory.size),
             ResetControl(reset),
-            TestLines(self.lines.set_irq),
+            BoardTestDevice(self.lines.set_irq),
         ):
             self.bus.add(device)
         processors = [(number, vp.apic_id) for number, vp in enumerate(partition.processors)]

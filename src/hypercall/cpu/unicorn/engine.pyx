@@ -13,6 +13,7 @@ that can raise a guest exception.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
+from posix.mman cimport PROT_EXEC, PROT_READ, PROT_WRITE, mprotect
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from hypercall.cpu.unicorn.layout cimport *
@@ -68,6 +69,7 @@ cdef extern from * nogil:
         unsigned int attributes, int protection, int mode, uint64_t size);
     extern void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end);
     extern void *tcg_tb_lookup_x86_64(void *context, uintptr_t back);
+    extern void tb_gen_code_x86_64(void);
     extern uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op);
     extern _Bool x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access,
         int mode, _Bool probe, uintptr_t back);
@@ -88,6 +90,7 @@ cdef extern from * nogil:
                                         uint64_t size)
     void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end)
     void *tcg_tb_lookup_x86_64(void *context, uintptr_t back)
+    void tb_gen_code_x86_64()
     uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op)
     bint x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access, int mode,
                                  bint probe, uintptr_t back)
@@ -154,6 +157,8 @@ cdef enum:
     PAGE_HAS_CODE = 1  # code was translated from it; no store reaches it unwatched
     PAGE_WRITTEN = 2  # the guest or the host has written it
     PAGE_MAY_WRITE = 4  # TLB entries may allow stores
+    # The library may need several of its 512 temporaries for an instruction, and does not count.
+    MOST_INSTRUCTIONS = 96
     # After so many watched stores a page of code is taken for data.
     MANY_STORES = 200
 
@@ -212,7 +217,6 @@ cdef struct Progress:
     uint64_t limit  # where the next block is not begun: the end of the turn, or 0
     uint64_t turn_limit
     bint break_in  # a request is to be looked at before the next block
-    bint ended  # the run was asked to end
     uint8_t *env
     uint8_t *cs
     uc_engine *uc

@@ -58,7 +58,6 @@ cdef class Engine(Library):
         """
         cdef uc_err error
         self.progress.break_in = False
-        self.progress.ended = False
         self.progress.limit = self.progress.turn_limit
         self.running = True
         error = uc_emu_start(self.uc, u64(self.env, ENV_EIP)[0], 0, 0, 0)
@@ -73,15 +72,6 @@ cdef class Engine(Library):
                 f"the engine stopped at {u64(self.env, ENV_EIP)[0]:#x}: "
                 f"{uc_strerror(error).decode()}"
             )
-        if not self.progress.ended:
-            self.after_end()
-
-    cdef void after_end(self):
-        # Nobody asked for the end of the run: an INT1 (opcode F1) comes next.
-        cdef uint8_t code[1]
-        if self.fetch(code, 1) == 1 and code[0] == 0xF1:
-            u64(self.env, ENV_EIP)[0] += 1
-            self.inject(self.current, 1, 0)
 
     def stop(self):
         """Ends ``run`` at the end of the current block. Only from within an exit."""
@@ -340,8 +330,13 @@ cdef class Engine(Library):
         cdef uint64_t control, first, second, result
         cdef bint long_mode
         cdef int mode
+        cdef int fetched = self.fetch(code, 3)
+        if fetched > 0 and code[0] == 0xF1:
+            # INT1, which the library does not know.
+            u64(self.env, ENV_EIP)[0] += 1
+            return 1
         if (
-            self.fetch(code, 3) < 3
+            fetched < 3
             or code[0] != 0x0F
             or code[1] != 0x01
             or (code[2] != 0xC1 and code[2] != 0xD9)

@@ -11,11 +11,10 @@ cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) n
             progress.limit = progress.turn_limit
             (<uint16_t *>(u64(progress.cs, CS_ICOUNT_DECR)[0]))[1] = 0xFFFF
         else:
-            progress.ended = True
             uc_emu_stop(uc)
         return
     progress.count += size
-    if size <= 3:
+    if size == 2 or size == 3:
         # Through a pointer, so that the compiler keeps it out of this small function.
         progress.repeat(progress, address, size)
 

@@ -36,15 +36,10 @@ cdef void repeat_string(Progress *progress, uint64_t address, uint32_t size) noe
     cdef int mode, width
     cdef uint32_t at = 1
     cdef uint64_t times, room, value, index
-    mode = mmu_mode(env)
-    code = tlb_pointer(cs, mode, address, ENTRY_CODE)
-    if size == 1:
-        if code != NULL and code[0] == 0xF1:
-            # INT1: the library would come back to it for ever, waiting for a debugger.
-            uc_emu_stop(progress.uc)
-        return
     if not u32(env, ENV_HFLAGS)[0] & HF_CS64:
         return
+    mode = mmu_mode(env)
+    code = tlb_pointer(cs, mode, address, ENTRY_CODE)
     if code == NULL or code[0] != 0xF3 or (address & 0xFFF) + size > PAGE:
         return
     width = 4

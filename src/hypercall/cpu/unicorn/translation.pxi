@@ -75,7 +75,6 @@ cdef class Translator:
             self.progress.turn_limit = 0
             self.progress.limit = 0
         else:
-            self.progress.ended = True
             uc_emu_stop(self.uc)
 
     cdef void break_chain(self):

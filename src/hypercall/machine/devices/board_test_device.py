@@ -13,14 +13,13 @@ _LATCHES = (range(0xE0, 0xE4), range(0xE8, 0xEC))
 _FLUSH = range(0xE4, 0xE8)
 
 
-class TestLines:
+class BoardTestDevice:
     """Lets a guest drive the board's interrupt lines itself.
 
     Args:
         set_irq: drives a line high or low.
     """
 
-    __test__ = False
     widest_access = 4
 
     def __init__(self, set_irq: Callable[[int, bool], None]) -> None:
