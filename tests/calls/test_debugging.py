@@ -11,6 +11,7 @@ from hypercall.calls.debugging import MAX_TIMEOUT
 from hypercall.partition.configuration import DEFAULT_FEATURES, DEFAULT_PRIVILEGES
 from hypercall.partition.debug_channel import CAPACITY, ConnectionAddresses
 from hypercall.tlfs.privileges import Feature, Privilege
+from hypercall.tlfs.readings import ReadingSet
 from hypercall.tlfs.status import HvStatus
 
 POST, RETRIEVE, RESET = 0x69, 0x6A, 0x6B
@@ -211,3 +212,63 @@ def test_kvm_wants_the_option_to_use_calls(make_guest: Callable[..., Guest], cod
 def test_b130_no_register_form(make_guest: Callable[..., Guest]) -> None:
     assert make_guest(1, "kvm").fast(POST) == HvStatus.INVALID_PARAMETER
     assert make_guest(1).fast(POST) == HvStatus.INVALID_HYPERCALL_INPUT
+
+
+FOUR = ("hyperv", "kvm", "xen", "openvmm")
+
+
+def answers(
+    make_guest: Callable[..., Guest], act: Callable[[Guest], int], **changes: object
+) -> list[int]:
+    """What the four readings answer, side by side."""
+    return [act(make_guest(1, reading, **changes)) for reading in FOUR]
+
+
+def post_beyond_room(guest: Guest) -> int:
+    guest.partition.debug_channel.post(bytes(CAPACITY - 1))
+    post(guest, bytes(2))
+    return guest.partition.debug_channel.outgoing_count
+
+
+def remaining_of_16(guest: Guest) -> int:
+    guest.partition.debug_channel.send(bytes(20))
+    retrieve(guest, 16)
+    return retrieved(guest)[1]
+
+
+def without_option(guest: Guest) -> int:
+    guest.partition.msrs.write(guest.vp(), 0x400000FF, 0)
+    return guest.call(POST, 0)
+
+
+def reset_with_data(guest: Guest) -> int:
+    guest.partition.debug_channel.post(b"x")
+    guest.call(RESET, 3)
+    return guest.partition.debug_channel.outgoing_count
+
+
+@pytest.mark.parametrize(
+    ("reading", "act", "expected", "changes"),
+    [
+        ("debugging_unsupported", lambda guest: guest.call(POST, 0), [30, 2, 2, 2], NO_DEBUGGING),
+        ("debug_calls_need_option", without_option, [0, 8, 0, 0], {}),
+        ("debug_post_partial", post_beyond_room, [CAPACITY - 1, CAPACITY] + [CAPACITY - 1] * 2, {}),
+        ("debug_remaining_count", remaining_of_16, [4, 0, 4, 4], {}),
+        (
+            "debug_retrieve_options",
+            lambda guest: retrieve(guest, 0, options=2),
+            [0x1C, 0x1B, 0x1C, 0x1C],
+            {},
+        ),
+        ("debug_reset_gives_connection", reset_with_data, [0, 1, 0, 0], {}),
+    ],
+)
+def test_the_readings_side_by_side(
+    make_guest: Callable[..., Guest],
+    reading: str,
+    act: Callable[[Guest], int],
+    expected: list[int],
+    changes: dict[str, object],
+) -> None:
+    assert reading in ReadingSet.named("hyperv").decisions()
+    assert answers(make_guest, act, **changes) == expected

@@ -172,3 +172,17 @@ def test_memory_behaves_as_one_array_of_bytes(
         ram.write(gpa, kept)
         model[gpa : gpa + len(kept)] = kept
     assert ram.read(0, 4 * PAGE_SIZE) == bytes(model)
+
+
+def test_a_page_that_is_out_changes_the_mapping_of_every_vtl_but_not_the_hosts() -> None:
+    made = memory()
+    listener = Listener()
+    made.listener = listener
+    made.write(PAGE_SIZE, b"kept")
+    made.set_evicted(1, True)
+    assert made.evicted == {1}
+    assert listener.mappings == [(0, 1), (1, 1), (2, 1)]
+    assert made.read(PAGE_SIZE, 4) == b"kept"
+    made.set_evicted(1, False)
+    made.set_evicted(1, False)
+    assert made.evicted == set()
