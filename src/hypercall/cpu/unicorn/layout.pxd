@@ -42,6 +42,8 @@ cdef enum:
     ENTRY_ADDEND = 32
     # The library leaves the rest of an entry alone and copies it along.
     ENTRY_OWN = 40
+    # The operand of MOV EBX, 512 in tb_gen_code: how many instructions a block has at most
+    CODE_MOST_INSTRUCTIONS = 130
     # TranslationBlock
     BLOCK_PAGES = 72
     # CPUX86State; its first CONTEXT_SIZE bytes are what belongs to one virtual processor

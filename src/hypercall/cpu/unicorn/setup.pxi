@@ -12,6 +12,27 @@ cdef class DevicePage:
         self.gpa = gpa
 
 
+cdef void shorten_blocks() except *:
+    # A guest that executes hundreds of certain instructions in a row would otherwise let the
+    # library write beyond its temporaries. There is no option for it; the limit is a constant.
+    cdef uint8_t *operand = <uint8_t *>&tb_gen_code_x86_64 + CODE_MOST_INSTRUCTIONS
+    cdef uint8_t *page = <uint8_t *>(<uintptr_t>operand & ~<uintptr_t>(PAGE - 1))
+    cdef uint32_t most
+    memcpy(&most, operand, 4)
+    if most == MOST_INSTRUCTIONS:
+        return
+    if most != 512 or (operand - 1)[0] != 0xBB or <uintptr_t>operand & (PAGE - 1) > PAGE - 4:
+        raise HypercallError(
+            "the unicorn library in use is not the one of the unicorn 2.1.4 wheel; "
+            "install unicorn==2.1.4 from PyPI"
+        )
+    most = MOST_INSTRUCTIONS
+    if mprotect(page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC):
+        return  # A system that forbids it runs well-meaning guests all the same.
+    memcpy(operand, &most, 4)
+    mprotect(page, PAGE, PROT_READ | PROT_EXEC)
+
+
 cdef class Library(Contexts):
     """One opened library with its memory mapped and its hooks in place."""
 
@@ -71,6 +92,7 @@ cdef class Library(Contexts):
                 "the unicorn 2.1.4 wheel; install unicorn==2.1.4 from PyPI"
             )
         u64(self.env, ENV_REGS)[0] = 0
+        shorten_blocks()
         u64(cpu_class, CLASS_TLB_FILL)[0] = <uint64_t>&fill_translation
         u64(cpu_class, CLASS_EXEC_INTERRUPT)[0] = <uint64_t>&take_interrupt
         # The library reads this field only to choose between the two; it leads us from a
