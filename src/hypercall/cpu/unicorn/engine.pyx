@@ -14,7 +14,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.mman cimport PROT_EXEC, PROT_READ, PROT_WRITE, mprotect
-from posix.mman cimport PROT_EXEC, PROT_READ, PROT_WRITE, mprotect
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from hypercall.cpu.unicorn.layout cimport *
@@ -71,7 +70,6 @@ cdef extern from * nogil:
     extern void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end);
     extern void *tcg_tb_lookup_x86_64(void *context, uintptr_t back);
     extern void tb_gen_code_x86_64(void);
-    extern void tb_gen_code_x86_64(void);
     extern uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op);
     extern _Bool x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access,
         int mode, _Bool probe, uintptr_t back);
@@ -92,7 +90,6 @@ cdef extern from * nogil:
                                         uint64_t size)
     void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end)
     void *tcg_tb_lookup_x86_64(void *context, uintptr_t back)
-    void tb_gen_code_x86_64()
     void tb_gen_code_x86_64()
     uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op)
     bint x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access, int mode,
@@ -160,8 +157,6 @@ cdef enum:
     PAGE_HAS_CODE = 1  # code was translated from it; no store reaches it unwatched
     PAGE_WRITTEN = 2  # the guest or the host has written it
     PAGE_MAY_WRITE = 4  # TLB entries may allow stores
-    # The library may need several of its 512 temporaries for an instruction, and does not count.
-    MOST_INSTRUCTIONS = 96
     # The library may need several of its 512 temporaries for an instruction, and does not count.
     MOST_INSTRUCTIONS = 96
     # After so many watched stores a page of code is taken for data.
