@@ -26,7 +26,13 @@ from tests.guests.layout import (
 
 from hypercall.machine.result import RunResult
 
-MODES = ("long", "user", "narrow", "protected", "real", "two", "page-tables")
+MODES = ("long", "user", "narrow", "protected", "real", "two", "page-tables", "repeated")
+INSTRUCTIONS = (
+    *("d926", "d936", "dd26", "dd36", "ec", "ee", "6c", "6e", "f36c", "0f20c0", "0f31", "90"),
+    *("0fc5c107", "0fc4c007", "660f78c00102", "0f013e", "0f00e0", "0f06", "c8100001", "f390"),
+    *("660fc6c001", "0fc7c8", "0fa2", "0faee8", "0f0106", "0fae06", "0fae0e", "66c8100001"),
+)
+"""Instructions, some of which need much of the engine when they are translated."""
 LIMIT_NS = 200_000
 LENGTH = 0x4000
 EXCEPTIONS = 300
@@ -61,6 +67,15 @@ def random_bytes(chooser: random.Random, length: int) -> bytes:
     return bytes(code[:length])
 
 
+def _repeated(chooser: random.Random) -> bytes:
+    """A few instructions, each many times in a row, as long blocks of code."""
+    pieces = []
+    for _ in range(LENGTH // 2048):
+        piece = random_bytes(chooser, chooser.randrange(1, 7))
+        pieces.append((piece * 2048)[:2048])
+    return b"".join(pieces)
+
+
 def _entry(mode: str) -> str:
     if mode == "user":
         return (
@@ -74,8 +89,12 @@ def _entry(mode: str) -> str:
 
 def guest(mode: str, seed: int) -> Guest:
     """The guest of a mode and a seed."""
+    if mode == "instructions":
+        return _in_a_row(bytes.fromhex(INSTRUCTIONS[seed]))
     chooser = random.Random(f"{mode} {seed}")
     memory = {DATA: random_bytes(chooser, LENGTH)}
+    if mode == "repeated":
+        memory = {DATA: _repeated(chooser)}
     if mode in ("protected", "real"):
         return _outside_long_mode(mode, memory, chooser)
     registers = "\n".join(
@@ -112,6 +131,21 @@ def guest(mode: str, seed: int) -> Guest:
     """
     configuration = {"seed": seed, "shuffle_vp_index": seed}
     return Guest(text, 2 if mode == "two" else 1, True, configuration, memory)
+
+
+def _in_a_row(instruction: bytes) -> Guest:
+    """A thousand times one instruction, with registers that let most of them work."""
+    text = f"""
+        mov esi, {DATA + 0x10000}
+        mov edi, {DATA + 0x10000}
+        mov ecx, 1
+        mov edx, 0x80
+        mov eax, 1
+        mov rbp, rsp
+        mov rbx, {DATA}
+        jmp rbx
+    """
+    return Guest(text, 1, True, {}, {DATA: instruction * 1000 + b"\x0f\x0b"})
 
 
 def _outside_long_mode(mode: str, memory: dict[int, bytes], chooser: random.Random) -> Guest:

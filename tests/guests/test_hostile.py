@@ -32,7 +32,7 @@ from tests.guests.layout import (
     RECOVER_STACK,
     SHARED,
 )
-from tests.guests.random_code import MODES
+from tests.guests.random_code import INSTRUCTIONS, MODES
 
 from hypercall.machine.result import StopReason
 
@@ -56,8 +56,17 @@ NEXT_RANDOM = """
 
 @pytest.mark.parametrize("mode", MODES)
 def test_random_bytes_as_code(mode: str) -> None:
-    """In a process of its own: the last seed it printed is the one that crashed it."""
-    count = {"user": 15, "real": 8}.get(mode, 40)
+    count = {"user": 15, "real": 8, "repeated": 20}.get(mode, 40)
+    in_a_process(mode, count)
+
+
+def test_one_instruction_a_thousand_times_in_a_row() -> None:
+    """Blocks of code as long as they get: the engine has room for what each instruction needs."""
+    in_a_process("instructions", len(INSTRUCTIONS))
+
+
+def in_a_process(mode: str, count: int) -> None:
+    """The last seed that it printed is the one that crashed it."""
     command = [sys.executable, "-m", "tests.guests.random_code", mode, "0", str(count)]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     result = subprocess.run(
