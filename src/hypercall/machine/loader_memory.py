@@ -14,12 +14,14 @@ class GuestLoaderMemory:
     Args:
         memory: the guest's memory, still all zero but for the tables.
         acpi: the ACPI tables, which are written to their place.
+        random_seed: what the guest's random numbers start from; empty for nothing.
     """
 
     zeroed = True
 
-    def __init__(self, memory: GuestMemory, acpi: AcpiTables) -> None:
+    def __init__(self, memory: GuestMemory, acpi: AcpiTables, random_seed: bytes = b"") -> None:
         self._memory = memory
+        self.random_seed = random_seed
         self.size = memory.size
         self.size_below_4g = memory.size_below_4g
         self.acpi_rsdp = 0

@@ -1,6 +1,7 @@
 """A machine: a partition, the board around it and the engine that runs its processors."""
 
 import contextlib
+import hashlib
 import math
 import mmap
 import time
@@ -170,7 +171,9 @@ class Machine:
         Raises:
             InputError: a file cannot be read, is no image, or does not fit into memory.
         """
-        memory = GuestLoaderMemory(self.partition.memory, self.board.acpi)
+        memory = GuestLoaderMemory(
+            self.partition.memory, self.board.acpi, _random_seed(self.configuration.seed)
+        )
         state = load_image(
             _contents(image, "image"),
             str(image) if isinstance(image, Path) else "image",
@@ -553,6 +556,10 @@ def _allocate(size: int) -> mmap.mmap:
         raise InputError(
             f"the host cannot give {size} bytes of memory ({error.strerror}): ask for less"
         ) from None
+
+
+def _random_seed(seed: int) -> bytes:
+    return hashlib.sha256(f"random numbers of the guest with seed {seed}".encode()).digest()
 
 
 def _contents(source: Path | bytes, what: str) -> bytes:

@@ -17,6 +17,7 @@ class CheckedMemory:
         self.size_below_4g = size
         self.zeroed = fill == 0
         self.acpi_rsdp = 0xE0000
+        self.random_seed = b""
         # A mapping costs nothing until it is touched.
         self.ram = mmap.mmap(-1, size)
         if fill:

@@ -57,6 +57,21 @@ def test_the_boot_parameters_are_filled_in(memory: Any) -> None:
     assert memory.number(third + 16, 4) == 1
 
 
+def test_a_random_seed_is_setup_data(memory: Any) -> None:
+    memory.random_seed = b"dice" * 8
+    parameters = enter(memory).general["rsi"]
+    node = memory.number(parameters + 0x250, 8)
+    assert memory.number(node, 8) == 0
+    assert memory.number(node + 8, 4) == 9
+    assert memory.number(node + 12, 4) == 32
+    assert memory.read(node + 16, 32) == b"dice" * 8
+
+
+def test_without_a_random_seed_there_is_no_setup_data(memory: Any) -> None:
+    parameters = enter(memory).general["rsi"]
+    assert memory.number(parameters + 0x250, 8) == 0
+
+
 def test_the_initial_ram_disk_stays_below_its_limit(memory: Any) -> None:
     state = enter(memory, initrd=b"disk", initrd_highest=0x17F_FFFF)
     assert memory.number(state.general["rsi"] + 0x218, 4) == 0x17F_F000

@@ -13,7 +13,13 @@ class LoaderMemory(Protocol):
         size_below_4g: bytes of RAM from guest-physical address 0 up to the hole below 4 GiB.
         zeroed: the RAM is all zero, so that a loader need not clear what it leaves out.
         acpi_rsdp: guest-physical address of the ACPI root pointer; 0 without tables.
+        random_seed: what the guest's random numbers start from; empty for nothing.
     """
+
+    @property
+    def random_seed(self) -> bytes:
+        """What the guest's random numbers start from; empty for nothing."""
+        ...
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ from hypercall.machine.loaders.image_reader import ImageReader
 from hypercall.machine.loaders.placement import (
     BOOT_PARAMETERS_ADDRESS,
     COMMAND_LINE_ADDRESS,
+    SETUP_DATA_ADDRESS,
     align_up,
     place_initrd,
     require_low_memory,
@@ -28,6 +29,9 @@ _TYPE_OF_LOADER = 0x210
 _INITRD = 0x218
 _COMMAND_LINE = 0x228
 _UNKNOWN_LOADER = 0xFF
+_SETUP_DATA = 0x250
+_SETUP_DATA_HEADER = struct.Struct("<QII")
+_RANDOM_SEED = 9
 
 #: The last address that an initial RAM disk may cover where the image does not say.
 DEFAULT_INITRD_HIGHEST = 0x7FFF_FFFF
@@ -89,6 +93,11 @@ def enter_linux(
             highest=initrd_highest or DEFAULT_INITRD_HIGHEST,
         )
         struct.pack_into("<II", parameters, _INITRD, address, len(initrd))
+    if memory.random_seed:
+        # Without it the kernel looks for randomness in its own timing, which takes a while.
+        seed = memory.random_seed
+        memory.write(SETUP_DATA_ADDRESS, _SETUP_DATA_HEADER.pack(0, _RANDOM_SEED, len(seed)) + seed)
+        struct.pack_into("<Q", parameters, _SETUP_DATA, SETUP_DATA_ADDRESS)
     struct.pack_into("<Q", parameters, _ACPI_RSDP, memory.acpi_rsdp)
     ranges = memory.e820()[:_E820_LIMIT]
     parameters[_E820_COUNT] = len(ranges)
