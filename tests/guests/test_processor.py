@@ -295,3 +295,28 @@ def test_lines_driven_by_the_guest() -> None:
         """
     )
     assert run.words(3) == [1, 2, 0x1234]
+
+
+def test_memory_whose_accesses_reach_a_device() -> None:
+    run = run_guest(
+        f"""
+        mov ebx, 0xFF001FF8
+        movabs rax, 0x1122334455667788
+        mov [rbx], rax
+        add dword ptr [rbx + 4], 1
+        xchg [rbx + 2], cl
+        mov rax, [rbx]
+        {put("rax", "rcx")}
+        mov rsi, rbx
+        mov edi, 0xFF000000
+        mov ecx, 8
+        rep movsb
+        mov rax, 0xFF000000
+        mov rax, [rax]
+        {put("rax")}
+        """
+    )
+    value, exchanged, moved = run.words(3)
+    assert value == moved
+    assert value & ~0xFF0000 == 0x1122334555007788
+    assert exchanged & 0xFF == 0x66

@@ -30,6 +30,15 @@ def test_read_only() -> None:
         refuse_write(standalone_partition().partition.bootstrap.current, 0)
 
 
+def test_no_machine_check_banks() -> None:
+    state = standalone_partition().partition.bootstrap.current
+    assert ARCHITECTURAL_MSRS[0x179].read(state) == 0
+    with pytest.raises(GeneralProtection):
+        ARCHITECTURAL_MSRS[0x179].write(state, 0)
+    ARCHITECTURAL_MSRS[0x17A].write(state, 4)
+    assert ARCHITECTURAL_MSRS[0x17A].read(state) == 4
+
+
 def test_speculation_control_has_nothing_to_control() -> None:
     box = standalone_partition()
     msrs, vp = box.partition.msrs, box.partition.bootstrap

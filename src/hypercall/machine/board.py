@@ -6,7 +6,7 @@ from datetime import datetime
 from hypercall.machine.acpi import IO_APIC_ADDRESS, build_acpi_tables
 from hypercall.machine.bus import Bus
 from hypercall.machine.console import Console
-from hypercall.machine.devices.board_test_device import BoardTestDevice
+from hypercall.machine.devices.board_test_device import TEST_MEMORY, BoardTestDevice
 from hypercall.machine.devices.debug_exit import DebugExit
 from hypercall.machine.devices.firmware_configuration import FirmwareConfiguration
 from hypercall.machine.devices.interrupt_controller_pair import InterruptControllerPair
@@ -25,7 +25,7 @@ _LVT_LINT0 = 0x35
 _DELIVERY_MODE = 0x700
 _EXTERNAL = 0x700
 
-DEVICE_PAGES = (IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS)
+DEVICE_PAGES = (IO_APIC_ADDRESS, LOCAL_APIC_ADDRESS, *TEST_MEMORY[::0x1000])
 """Guest-physical pages that hold device registers."""
 
 

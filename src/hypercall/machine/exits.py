@@ -16,6 +16,7 @@ from hypercall.cpu.interface import (
     VIOLATION_RETRY,
 )
 from hypercall.machine.board import Board
+from hypercall.machine.devices.board_test_device import TEST_MEMORY
 from hypercall.machine.processor_features import Leaf, ProcessorFeatures
 from hypercall.machine.processors import Processors
 from hypercall.partition.faults import GeneralProtection
@@ -222,14 +223,19 @@ class MachineExits:
         self._board.bus.write_port(port, size, value)
 
     def read_device(self, gpa: int, size: int) -> int:
-        """Read a register of an interrupt controller."""
+        """Read a register of an interrupt controller or of a device on the bus."""
+        if gpa >= TEST_MEMORY.start:
+            return self._board.bus.read_memory(gpa, size)
         if gpa < 0xFEE00000:
             return self._board.io_apic.read_mmio(gpa & _PAGE_MASK, size)
         vp = self._processors.current
         return vp.current.apic.read_mmio(gpa & _PAGE_MASK, size)
 
     def write_device(self, gpa: int, size: int, value: int) -> None:
-        """Write a register of an interrupt controller."""
+        """Write a register of an interrupt controller or of a device on the bus."""
+        if gpa >= TEST_MEMORY.start:
+            self._board.bus.write_memory(gpa, size, value)
+            return
         if gpa < 0xFEE00000:
             self._board.io_apic.write_mmio(gpa & _PAGE_MASK, value, size)
             return

@@ -18,6 +18,8 @@ IA32_BIOS_SIGN_ID = 0x8B
 IA32_SPEC_CTRL = 0x48
 IA32_PRED_CMD = 0x49
 IA32_ARCH_CAPABILITIES = 0x10A
+IA32_MCG_CAP = 0x179
+IA32_MCG_STATUS = 0x17A
 IA32_MISC_ENABLE = 0x1A0
 IA32_TSC_DEADLINE = 0x6E0
 
@@ -106,6 +108,9 @@ ARCHITECTURAL_MSRS: Mapping[int, Accessors] = MappingProxyType(
         IA32_SPEC_CTRL: _kept(IA32_SPEC_CTRL, 0),
         IA32_PRED_CMD: Accessors(_no_read, lambda state, value: None),
         IA32_ARCH_CAPABILITIES: Accessors(lambda state: _NOT_VULNERABLE, refuse_write),
+        # No machine check banks, whatever CPUID says: guests read this without asking it.
+        IA32_MCG_CAP: Accessors(lambda state: 0, refuse_write),
+        IA32_MCG_STATUS: _kept(IA32_MCG_STATUS, 0),
         IA32_MISC_ENABLE: _kept(IA32_MISC_ENABLE, _FAST_STRINGS),
         IA32_TSC_DEADLINE: Accessors(
             lambda state: state.apic.timer.deadline_msr,

@@ -1,6 +1,6 @@
 import pytest
 
-from hypercall.machine.devices.board_test_device import BoardTestDevice
+from hypercall.machine.devices.board_test_device import TEST_MEMORY, BoardTestDevice
 
 
 @pytest.fixture
@@ -41,3 +41,12 @@ def test_the_latches_are_apart(device: BoardTestDevice, lines: list[tuple[int, b
 def test_ports(device: BoardTestDevice) -> None:
     ports = {port for ports in device.ports for port in ports}
     assert ports == {*range(0xE0, 0xEC), *range(0x2000, 0x2010)}
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 8), (0x1FFC, 4), (0xFFFE, 2), (0x123, 1)])
+def test_memory(device: BoardTestDevice, offset: int, size: int) -> None:
+    value = (1 << 8 * size) - 0x12
+    device.write_memory(TEST_MEMORY.start + offset, size, value)
+    assert device.read_memory(TEST_MEMORY.start + offset, size) == value
+    assert device.read_memory(TEST_MEMORY.start + offset, 1) == value & 0xFF
+    assert device.regions == (TEST_MEMORY,)

@@ -109,9 +109,9 @@ cdef enum:
     # The bits that CR4 has on the processor that CPUID describes, and PAE of them.
     DEFINED_CR4 = 0x3007FF
     PHYSICAL_ADDRESS_EXTENSION = 0x20
-    # How long PAUSE takes, and the read of an MSR that is not the processor's own.
+    # How long PAUSE takes, and what the hypervisor does for CPUID, CR8 and reads of MSRs.
     PAUSE_TIME = 128
-    MSR_READ_TIME = 512
+    EXIT_TIME = 512
     PENDING_FLUSHES = 64
     # So many fills of pages that are not global are remembered for the next write of CR3.
     LOCAL_FILLS = 512

@@ -92,7 +92,7 @@ cdef class Engine(Library):
                 if u32(self.env, ENV_ERROR_CODE)[0] == 0:
                     self.statistics.msr_reads += 1
                     # A loop that only reads a counter must see it move.
-                    self.progress.count += MSR_READ_TIME
+                    self.progress.count += EXIT_TIME
                     answer = self.read_msr_exit(u32(self.env, ENV_REGS + 8)[0])
                     if self.current != before:
                         return -1
@@ -121,6 +121,7 @@ cdef class Engine(Library):
                         return 13
             elif code == EXIT_CPUID:
                 self.statistics.cpuid += 1
+                self.progress.count += EXIT_TIME
                 a, b, c, d = self.exits.cpuid(
                     u32(self.env, ENV_REGS)[0], u32(self.env, ENV_REGS + 8)[0]
                 )
@@ -252,6 +253,7 @@ cdef class Engine(Library):
         if register == 8:
             if value > 15:
                 return self.refuse()
+            self.progress.count += EXIT_TIME
             self.exits.write_task_priority(value << 4)
         elif register == 4 and (
             value & ~<uint64_t>DEFINED_CR4
@@ -275,6 +277,7 @@ cdef class Engine(Library):
         cdef int at = 0, target
         cdef uint32_t rex = 0
         cdef uint64_t value = <uint64_t>self.exits.read_task_priority() >> 4
+        self.progress.count += EXIT_TIME
         self.fetch(code, 8)
         while at < 4 and code[at] != 0x0F:
             if code[at] & 0xF0 == 0x40:
