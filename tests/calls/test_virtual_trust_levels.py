@@ -316,7 +316,6 @@ class TestModifyVtlProtectionMask:
             pytest.param(0x10000000001, PARAMETER, id="reserved-byte"),
             pytest.param(0x00010001, PARAMETER, id="special-page-encoding"),
             pytest.param(0x5, BAD_VALUE, id="B069"),
-            pytest.param(0x9, BAD_VALUE, id="user-execute-without-mbec"),
             pytest.param(0x2, BAD_VALUE, id="write-without-read"),
             pytest.param(0x1F, BAD_VALUE, id="shadow-stack"),
             pytest.param(0x8001, BAD_VALUE, id="adjustable"),

@@ -38,6 +38,8 @@ _MAX_PLANS = 4096
 """Guests use a few dozen control words; one that tries them all must not fill the host."""
 
 _PAIR = 16
+_LOW = 0xFFFF_FFFF
+_LONG = 0xFFFF_FFFF_FFFF_FFFF
 _TWO_REGISTERS = Struct("<QQ")
 _VTL_CALL_CODE = int(Call.VTL_CALL)
 _FAULTS = {
@@ -116,11 +118,31 @@ class Dispatcher:
         if self.observer is not None:
             return self._observe(vp, control, input, output, registers)
         if registers.cpl or not registers.protected_mode or not self._enabled(vp.active_vtl):
-            return UNDEFINED_OPCODE
+            return self._refuse_state(vp, control, registers)
         plan = (self._plans_64 if registers.long_mode else self._plans_32).get(control)
         if plan is None:
             plan = self._make_plan(control, registers.long_mode)
         return plan.run(vp, input, output, registers)
+
+    def _refuse_state(
+        self, vp: CallingProcessor, control: int, registers: CallerRegisters
+    ) -> Outcome:
+        """Answer a caller in a mode that makes no calls, or without an enabled hypercall page."""
+        readings = self._partition.readings
+        if registers.cpl:
+            return UNDEFINED_OPCODE
+        if not self._enabled(vp.active_vtl):
+            answer = readings.disabled_interface
+            if answer is None:
+                return UNDEFINED_OPCODE
+            if registers.long_mode:
+                return Outcome(OutcomeKind.COMPLETE, answer & _LONG)
+            # Only EAX is written.
+            return Outcome(OutcomeKind.COMPLETE, control & ~_LOW | answer & _LOW)
+        if readings.real_mode_caller:
+            return UNDEFINED_OPCODE
+        # The result goes to EDX:EAX, which hold the control word and so stay as they are.
+        return Outcome(OutcomeKind.COMPLETE, control)
 
     def _make_plan(self, control: int, long_mode: bool) -> Plan:
         plan = make_plan(control, long_mode, self._partition, self._declarations, self._handlers)
@@ -167,7 +189,7 @@ class Dispatcher:
         if plan.fast:
             record.input = _TWO_REGISTERS.pack(input, output)
         if registers.cpl or not registers.protected_mode or not self._enabled(vp.active_vtl):
-            outcome = UNDEFINED_OPCODE
+            outcome = self._refuse_state(vp, control, registers)
         elif plan.refusal is not None or plan.is_vtl_switch:
             outcome = plan.run(vp, input, output, registers)
         else:

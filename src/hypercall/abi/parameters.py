@@ -7,7 +7,9 @@ from hypercall.abi.outcome import COMPLETED, SUSPEND, Outcome, OutcomeKind
 from hypercall.abi.plan import Plan
 from hypercall.abi.record import CallRecord
 from hypercall.errors import GuestMemoryError
+from hypercall.tlfs.calls import Call
 from hypercall.tlfs.control import REP_COUNT_SHIFT
+from hypercall.tlfs.declaration import Family
 from hypercall.tlfs.status import HvStatus
 
 _PAGE_OFFSET = 0xFFF
@@ -174,10 +176,13 @@ class Parameters:
         readings = self.partition.readings
         if readings.page_crossing is not None and (gpa & _PAGE_OFFSET) + size > _PAGE:
             raise self._refused(readings.page_crossing)
-        if gpa & 7 and readings.misalignment is not None:
-            raise self._refused(readings.misalignment)
+        if gpa & 7:
+            strict = self.plan.call.family is Family.MESSAGES_AND_EVENTS
+            status = HvStatus.INVALID_ALIGNMENT if strict else readings.misalignment
+            if status is not None:
+                raise self._refused(status)
         if gpa + size > 1 << self.partition.configuration.address_bits:
-            raise self._refused(readings.address_outside_gpa_space)
+            raise self._refused(self._of_messages() or readings.address_outside_gpa_space)
 
     def _read(self, gpa: int, size: int) -> bytes:
         if not size:
@@ -194,7 +199,14 @@ class Parameters:
             self.vp.index, gpa, write=write
         ):
             return Refused(SUSPEND)
-        return self._refused(readings.inaccessible_parameters)
+        return self._refused(self._of_messages() or readings.inaccessible_parameters)
+
+    def _of_messages(self) -> HvStatus | None:
+        """Return what answers messages and debug data that are inaccessible, if it differs."""
+        call = self.plan.call
+        if call.family is Family.DEBUGGING or call.code == Call.POST_MESSAGE:
+            return self.partition.readings.inaccessible_messages
+        return None
 
     def _refused(self, status: HvStatus) -> Refused:
         completed = self.plan.rep_start << REP_COUNT_SHIFT

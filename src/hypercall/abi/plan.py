@@ -303,6 +303,8 @@ def _fast_refusal(
         refusal = readings.fast_extended
     if code in _XMM_CALLS:
         refusal = readings.fast_xmm_calls
+    if code == Call.POST_MESSAGE:
+        refusal = readings.fast_post_message
     if refusal is None and declaration.fast is FastForm.NO:
         refusal = readings.fast_unsupported
     output_pairs = (plan.output_size + _PAIR - 1) // _PAIR

@@ -100,8 +100,8 @@ def _send(vp: VirtualProcessor, vector: int, target_vtl: int, mask: int) -> HvSt
     if not _FIRST_VECTOR <= vector <= _LAST_VECTOR:
         return partition.readings.invalid_vector
     vtl = vp.active_vtl
+    readings = partition.readings
     if target_vtl:
-        readings = partition.readings
         if readings.ipi_target_vtl is IpiTargetVtl.REFUSED:
             return HvStatus.INVALID_PARAMETER
         if readings.ipi_target_vtl is IpiTargetVtl.HONOURED:
@@ -109,6 +109,8 @@ def _send(vp: VirtualProcessor, vector: int, target_vtl: int, mask: int) -> HvSt
             status, vtl = input_vtl_status(vp, target_vtl, above=above)
             if status:
                 return status
+    if vtl and readings.ipi_above_vtl0 is not None:
+        return readings.ipi_above_vtl0
     for target in partition.vps_in(mask):
         state = target.vtls.get(vtl)
         if state is not None:

@@ -18,9 +18,9 @@ from hypercall.tlfs.status import HvStatus
 
 _FAST_RETURN = 1
 _USE_TARGET = 0x10
-_PROTECTIONS = int(
-    MapGpaFlags.READ | MapGpaFlags.WRITE | MapGpaFlags.KERNEL_EXECUTE | MapGpaFlags.USER_EXECUTE
-)
+_KERNEL_EXECUTE = int(MapGpaFlags.KERNEL_EXECUTE)
+_USER_EXECUTE = int(MapGpaFlags.USER_EXECUTE)
+_PROTECTIONS = int(MapGpaFlags.READ | MapGpaFlags.WRITE) | _KERNEL_EXECUTE | _USER_EXECUTE
 
 
 def _reserved_flags_refused(vp: VirtualProcessor, flags: int, defined: int) -> bool:
@@ -186,13 +186,16 @@ def modify_vtl_protection_mask(
         return status
     if _reserved_flags_refused(vp, map_flags, MapGpaFlags.defined_mask()):
         return HvStatus.INVALID_PARAMETER
-    state = partition.vtls[setter]
-    if map_flags & MapGpaFlags.defined_mask() & ~_PROTECTIONS or not valid_combination(
-        map_flags & _PROTECTIONS, mbec=state.mbec
-    ):
+    mbec = partition.vtls[setter].mbec
+    mask = map_flags & _PROTECTIONS
+    ignored = not mbec and not partition.readings.user_execute_without_mbec
+    if ignored and not mask & _KERNEL_EXECUTE:
+        mask &= ~_USER_EXECUTE
+    others = map_flags & MapGpaFlags.defined_mask() & ~_PROTECTIONS
+    if others or not valid_combination(mask, mbec=mbec):
         return HvStatus.INVALID_REGISTER_VALUE
     pages = struct.unpack(f"<{len(elements) // 8}Q", elements)
-    completed = partition.vsm.protect(setter, pages, map_flags & _PROTECTIONS)
+    completed = partition.vsm.protect(setter, pages, mask)
     failed = completed < len(pages)
     return RepReply(completed, HvStatus.INVALID_PARAMETER if failed else HvStatus.SUCCESS)
 

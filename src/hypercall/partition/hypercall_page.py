@@ -1,7 +1,8 @@
 """The hypercall page: its content, and the registers that place and lock it."""
 
 from hypercall.partition.faults import GeneralProtection
-from hypercall.partition.memory import READ_EXECUTE, GuestMemory, OverlayPage
+from hypercall.partition.memory import ALL_PERMISSIONS, READ_EXECUTE, GuestMemory, OverlayPage
+from hypercall.tlfs.readings import PageWithoutOsId
 
 ENABLE = 1 << 0
 LOCKED = 1 << 1
@@ -51,15 +52,36 @@ class HypercallPage:
         "_overlay",
         "_refuse_reserved",
         "_vtl",
+        "_without_os_id",
+        "_writable",
         "enabled",
         "guest_os_id",
         "value",
     )
 
-    def __init__(self, memory: GuestMemory, vtl: int, *, refuse_reserved: bool = False) -> None:
+    def __init__(
+        self,
+        memory: GuestMemory,
+        vtl: int,
+        *,
+        refuse_reserved: bool = False,
+        without_os_id: PageWithoutOsId = PageWithoutOsId.DISABLED,
+        writable: bool = False,
+    ) -> None:
+        """Make the page, not enabled.
+
+        Args:
+            memory: where it appears.
+            vtl: whose page it is.
+            refuse_reserved: whether reserved bits of HYPERCALL are #GP, else they are preserved.
+            without_os_id: what becomes of it while GUEST_OS_ID is zero.
+            writable: whether the guest can write into it.
+        """
         self._memory = memory
         self._vtl = vtl
         self._refuse_reserved = refuse_reserved
+        self._without_os_id = without_os_id
+        self._writable = writable
         self._overlay: OverlayPage | None = None
         self.guest_os_id = 0
         self.value = 0
@@ -71,16 +93,17 @@ class HypercallPage:
         return self.value >> 12 if self.value & ENABLE else None
 
     def write_guest_os_id(self, value: int) -> None:
-        """Write GUEST_OS_ID; zero disables the page."""
+        """Write GUEST_OS_ID; zero disables the page, except where that does not need an id."""
         self.guest_os_id = value
-        if not value and self.value & ENABLE:
+        needed = self._without_os_id is not PageWithoutOsId.ENABLED
+        if needed and not value and self.value & ENABLE:
             self.value &= ~ENABLE
             self._place()
 
     def write(self, value: int, *, lockable: bool) -> None:
         """Write HYPERCALL.
 
-        While GUEST_OS_ID is zero the enable bit stays clear.
+        While GUEST_OS_ID is zero the enable bit stays clear, or as the partition's reading is.
 
         Args:
             value: the 64-bit value.
@@ -97,7 +120,10 @@ class HypercallPage:
         if not lockable:
             value &= ~LOCKED
         if not self.guest_os_id:
-            value &= ~ENABLE
+            if self._without_os_id is PageWithoutOsId.WRITE_DROPPED:
+                return
+            if self._without_os_id is PageWithoutOsId.DISABLED:
+                value &= ~ENABLE
         self.value = value
         self._place()
 
@@ -121,4 +147,5 @@ class HypercallPage:
             overlay = self._overlay = self._memory.new_overlay(CONTENT, _BREAKPOINT)
         page = self.value >> 12
         if overlay.page != page:
-            self._memory.map_overlay(self._vtl, page, READ_EXECUTE, overlay)
+            permissions = ALL_PERMISSIONS if self._writable else READ_EXECUTE
+            self._memory.map_overlay(self._vtl, page, permissions, overlay)

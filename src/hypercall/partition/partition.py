@@ -58,10 +58,13 @@ class VtlPartitionState:
     __slots__ = ("config", "hypercall_page", "mbec", "reference_tsc")
 
     def __init__(self, partition: "Partition", vtl: int) -> None:
+        readings = partition.configuration.readings
         self.hypercall_page = HypercallPage(
             partition.memory,
             vtl,
-            refuse_reserved=partition.configuration.readings.hypercall_msr_reserved_bits,
+            refuse_reserved=readings.hypercall_msr_reserved_bits,
+            without_os_id=readings.page_without_os_id,
+            writable=readings.hypercall_page_writable,
         )
         # Sequence 1: the page is valid and never changes, for the TSC's rate never does.
         content = _TSC_PAGE.pack(1, 0, (10_000_000 << 64) // TSC_FREQUENCY, 0)

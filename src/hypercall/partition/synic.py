@@ -64,6 +64,7 @@ class Synic:
     def __init__(self, owner: "VirtualProcessorVtl") -> None:
         self.owner = owner
         memory = owner.partition.memory
+        self._masked_sints_wait = owner.partition.readings.message_to_masked_sint
         self.control = 0
         self.message_page = OverlayRegister(memory, owner.vtl)
         self.event_flags_page = OverlayRegister(memory, owner.vtl)
@@ -126,6 +127,8 @@ class Synic:
             raise GeneralProtection
         self.sints[index] = value
         self._sints_changed()
+        if self._masked_sints_wait:
+            self.scan_queues()
 
     def set_notification_vector(self, vectors: int) -> None:
         """Set which vector beside those of SINTs ends by itself at delivery.
@@ -186,7 +189,7 @@ class Synic:
 
     def _deliver(self, sint: int) -> None:
         page = self.message_page.view
-        if page is None:
+        if page is None or (self.masked(sint) and self._masked_sints_wait):
             return
         queue = self._queues[sint]
         offset = sint * SLOT_SIZE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from hypercall.errors import GuestMemoryError
 from hypercall.partition.architectural_msrs import Accessors, refuse_write
 from hypercall.partition.clock import APIC_FREQUENCY, TSC_FREQUENCY
+from hypercall.partition.faults import GeneralProtection
 from hypercall.tlfs.msrs import SINT_COUNT, STIMER_COUNT, SYNIC_VERSION, SyntheticMsr
 from hypercall.tlfs.privileges import Feature
 
@@ -16,6 +17,8 @@ CRASH_NOTIFY = 1 << 63
 CRASH_MESSAGE = 1 << 62
 _CRASH_MESSAGE_LIMIT = 4096
 _TSC_EMULATION_IN_PROGRESS = 1
+
+_ASSIST_PAGE_RESERVED = 0xFFE
 
 
 def _zero(state: "VirtualProcessorVtl") -> int:
@@ -30,6 +33,12 @@ def _write_hypercall(state: "VirtualProcessorVtl", value: int) -> None:
     partition = state.partition
     lockable = bool(partition.configuration.features & Feature.HYPERCALL_MSR_LOCK)
     partition.vtls[state.vtl].hypercall_page.write(value, lockable=lockable)
+
+
+def _write_assist_page(state: "VirtualProcessorVtl", value: int) -> None:
+    if value & _ASSIST_PAGE_RESERVED and state.partition.readings.assist_page_reserved_bits:
+        raise GeneralProtection
+    state.assist_page.write(value)
 
 
 def _write_reset(state: "VirtualProcessorVtl", value: int) -> None:
@@ -202,10 +211,7 @@ def _processor_accessors() -> dict[int, Accessors]:
             lambda state: state.apic.tpr,
             lambda state, value: state.apic.write_task_priority(value),
         ),
-        msr.VP_ASSIST_PAGE: Accessors(
-            lambda state: state.assist_page.value,
-            lambda state, value: state.assist_page.write(value),
-        ),
+        msr.VP_ASSIST_PAGE: Accessors(lambda state: state.assist_page.value, _write_assist_page),
         msr.SCONTROL: Accessors(
             lambda state: state.synic.control,
             lambda state, value: state.synic.write_control(value),

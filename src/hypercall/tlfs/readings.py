@@ -84,6 +84,14 @@ class ProtectionTarget(Enum):
     RESTRICTED = "the one that is restricted, by the caller's VTL"
 
 
+class PageWithoutOsId(Enum):
+    """What becomes of the hypercall page while GUEST_OS_ID is zero."""
+
+    DISABLED = "the enable bit stays 0, and zeroing the id disables the page"
+    WRITE_DROPPED = "writes of HYPERCALL are dropped, and zeroing the id disables the page"
+    ENABLED = "it can be enabled, and zeroing the id does not disable it"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One decision.
@@ -111,7 +119,9 @@ class Reading:
             return "yes" if value else "no"
         if isinstance(value, HvStatus):
             return f"{value.name} ({int(value)})"
-        return str(value.value) if isinstance(value, Enum) else f"{value:#x}"
+        if isinstance(value, Enum):
+            return str(value.value)
+        return f"{value:#x}" if value >= 0 else str(value)
 
 
 def _reading(
@@ -183,7 +193,8 @@ READINGS = (
     _reading(
         "misalignment",
         "What answers a parameter address that is no multiple of 8?",
-        "TLFS, OpenVMM, QEMU: 4; KVM and Xen do not check for flushes and IPIs",
+        "TLFS, OpenVMM: 4; KVM and Xen do not check, for flushes and IPIs; for messages and events"
+        " KVM and QEMU answer 4 too",
         hyperv=_S.INVALID_ALIGNMENT,
         kvm=None,
         xen=None,
@@ -218,6 +229,73 @@ READINGS = (
         hyperv=_S.INVALID_HYPERCALL_INPUT,
         kvm=_S.INVALID_HYPERCALL_INPUT,
         xen=_S.INVALID_PARAMETER,
+        openvmm=_S.INVALID_HYPERCALL_INPUT,
+    ),
+    _reading(
+        "inaccessible_messages",
+        "What answers a message or debug data that lies where there is no memory?",
+        "QEMU hyperv.c serves these calls for KVM, and fails to map: 11; else as for every call",
+        hyperv=None,
+        kvm=_S.INSUFFICIENT_MEMORY,
+        xen=None,
+        openvmm=None,
+        none="as for other calls",
+    ),
+    _reading(
+        "real_mode_caller",
+        "Is a hypercall from real mode #UD?",
+        "TLFS hypercall-interface, KVM: #UD; Xen viridian.c: it completes without a result",
+        hyperv=True,
+        kvm=True,
+        xen=False,
+        openvmm=True,
+    ),
+    _reading(
+        "disabled_interface",
+        "What is the call instruction while the hypercall page is not enabled?",
+        "TLFS hypercall-interface: the interface is not there; KVM: one of its own hypercalls, of"
+        " which there is none such: -KVM_ENOSYS",
+        hyperv=None,
+        kvm=-1000,
+        xen=None,
+        openvmm=None,
+        none="#UD",
+    ),
+    _reading(
+        "page_without_os_id",
+        "What becomes of the hypercall page while GUEST_OS_ID is zero?",
+        "TLFS hypercall-interface; KVM hyperv.c; Xen viridian.c only logs it; OpenVMM"
+        " hv1_emulator does not check",
+        hyperv=PageWithoutOsId.DISABLED,
+        kvm=PageWithoutOsId.WRITE_DROPPED,
+        xen=PageWithoutOsId.ENABLED,
+        openvmm=PageWithoutOsId.ENABLED,
+    ),
+    _reading(
+        "hypercall_page_writable",
+        "Can the guest write into the hypercall page?",
+        "TLFS hypercall-interface, OpenVMM: #GP; KVM and Xen put the code into the guest's own RAM",
+        hyperv=False,
+        kvm=True,
+        xen=True,
+        openvmm=False,
+    ),
+    _reading(
+        "assist_page_reserved_bits",
+        "Is a write of VP_ASSIST_PAGE with bits 11:1 set #GP?",
+        "TLFS: preserved; OpenVMM: #GP",
+        hyperv=False,
+        kvm=False,
+        xen=False,
+        openvmm=True,
+    ),
+    _reading(
+        "fast_post_message",
+        "What answers the register form of HvCallPostMessage?",
+        "too large: OpenVMM 3; QEMU hyperv.c knows no such form: 2",
+        hyperv=_S.INVALID_HYPERCALL_INPUT,
+        kvm=_S.INVALID_HYPERCALL_CODE,
+        xen=_S.INVALID_HYPERCALL_INPUT,
         openvmm=_S.INVALID_HYPERCALL_INPUT,
     ),
     _reading(
@@ -379,6 +457,16 @@ READINGS = (
         openvmm=_S.ACCESS_DENIED,
     ),
     _reading(
+        "ipi_above_vtl0",
+        "What answers an IPI from a VTL above 0 to such a VTL?",
+        "OpenVMM hardware_cvm: 81 for every VTL but 0; the TLFS and a KVM fork know no such rule",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=_S.INVALID_VTL_STATE,
+        none="sent",
+    ),
+    _reading(
         "non_global_list_flush",
         "What answers NON_GLOBAL_MAPPINGS_ONLY on a list flush?",
         "TLFS calls it an invalid option; OpenVMM, KVM, Xen accept it",
@@ -434,6 +522,16 @@ READINGS = (
         xen=None,
         openvmm=None,
         none="allowed",
+    ),
+    _reading(
+        "message_to_masked_sint",
+        "Does a message to a masked SINT wait until that is unmasked?",
+        "TLFS inter-partition-communication: it is delivered, and its interrupt is lost; OpenVMM"
+        " hv1_emulator synic.rs: it stays queued",
+        hyperv=False,
+        kvm=False,
+        xen=False,
+        openvmm=True,
     ),
     _reading(
         "start_self",
@@ -603,6 +701,15 @@ READINGS = (
         openvmm=ProtectionTarget.SETTER,
     ),
     _reading(
+        "user_execute_without_mbec",
+        "Is execution by users, but not by the kernel, refused where there is no MBEC?",
+        "TLFS vsm: the bit for users is ignored; OpenVMM: refused",
+        hyperv=False,
+        kvm=False,
+        xen=False,
+        openvmm=True,
+    ),
+    _reading(
         "start_higher_vtl",
         "What answers HvCallStartVirtualProcessor for a VTL above the caller's?",
         "TLFS, OpenVMM: 6; a fork of KVM: 5",
@@ -686,6 +793,13 @@ class ReadingSet:
     overlap: HvStatus | None
     address_outside_gpa_space: HvStatus
     inaccessible_parameters: HvStatus
+    inaccessible_messages: HvStatus | None
+    real_mode_caller: bool
+    disabled_interface: int | None
+    page_without_os_id: PageWithoutOsId
+    hypercall_page_writable: bool
+    assist_page_reserved_bits: bool
+    fast_post_message: HvStatus
     fast_unsupported: HvStatus
     fast_extended: HvStatus | None
     fast_xmm_calls: HvStatus | None
@@ -703,12 +817,14 @@ class ReadingSet:
     invalid_vector: HvStatus
     empty_set_ipi_before_vector: bool
     ipi_to_higher_vtl: HvStatus
+    ipi_above_vtl0: HvStatus | None
     non_global_list_flush: HvStatus | None
     flush_address_space: HvStatus | None
     message_payload_too_large: HvStatus
     message_type_checked: bool
     connection_id_mask: int
     post_without_own_synic: HvStatus | None
+    message_to_masked_sint: bool
     start_self: HvStatus
     start_running: HvStatus | None
     start_context_checked: bool
@@ -727,6 +843,7 @@ class ReadingSet:
     first_vp_vtl_elsewhere: HvStatus | None
     protection_other_partition: HvStatus
     protection_target_vtl: ProtectionTarget
+    user_execute_without_mbec: bool
     start_higher_vtl: HvStatus
     entry_fills_return_registers: bool
     vina_reset_on_return: bool
