@@ -119,28 +119,31 @@ class Caller:
     hypercalls: bool = True
     prepare: Callable[[Machine], None] = lambda machine: None
 
-    def make(self, *rows: Row, rep_budget: int | None = None) -> Calls:
-        """Run a guest that makes the calls."""
+    def guest(self, *rows: Row) -> Guest:
+        """The guest that makes the calls."""
         text = f"""
             {self.before}
             mov qword ptr [{ROWS_LEFT}], {len(rows)}
             {_CALLERS[self.mode]("row")}
             {self.after}
         """
-        guest = Guest(text, self.cpus, self.hypercalls, self.configuration, self.memory)
-        machine = guest.machine()
-        self.prepare(machine)
-        if rep_budget is not None:
-            machine.dispatcher.rep_budget = rep_budget
+        given = {(row.input, tuple(row.words)) for row in rows if row.words}
+        assert len(given) == len(dict(given)), "two rows have other input at one address"
+        memory = dict(self.memory)
         for number, row in enumerate(rows):
             registers = struct.pack("<4Q", row.control, row.input, row.output, 0)
             xmm = struct.pack(f"<{len(row.xmm)}Q", *row.xmm)
-            machine.partition.memory.write(ROWS + assembly.ROW_SIZE * number, registers + xmm)
+            memory[ROWS + assembly.ROW_SIZE * number] = registers + xmm
             if row.words:
-                data = struct.pack(f"<{len(row.words)}Q", *(w % (1 << 64) for w in row.words))
-                machine.partition.memory.write(row.input, data)
-        given = {(row.input, tuple(row.words)) for row in rows if row.words}
-        assert len(given) == len(dict(given)), "two rows have other input at one address"
+                words = (word % (1 << 64) for word in row.words)
+                memory[row.input] = struct.pack(f"<{len(row.words)}Q", *words)
+        return Guest(text, self.cpus, self.hypercalls, self.configuration, memory)
+
+    def make(self, *rows: Row, rep_budget: int | None = None) -> Calls:
+        """Run a guest that makes the calls."""
+        machine = self.guest(*rows).machine()
+        if rep_budget is not None:
+            machine.dispatcher.rep_budget = rep_budget
         run = run_machine(machine)
         bits = 32 if self.mode == "32" else 64
         return Calls([_answer(run, number, bits) for number in range(len(rows))], run)

@@ -110,3 +110,23 @@ def test_the_list_ends_at_the_first_unknown_register() -> None:
     assert (calls.only.status, calls.only.reps) == (5, 1)
     assert calls.output(3) == [IDENTITY_TABLES, 0, 0]
     assert calls.run.memory_words(INPUT, 1) == [2**64 - 1]
+
+
+def test_every_register_can_be_asked_for() -> None:
+    """Whatever it is, the call answers: with the value, or that there is no such register."""
+    rows = [
+        Row(1 << 32 | 0x50, (-1, SELF, name), input=INPUT + 64 * number)
+        for number, name in enumerate(RegisterName)
+        if name is not R.GUEST_IDLE  # The processor rests when it is read.
+    ]
+    answers = Caller().make(*rows).answers
+    assert {answer.status for answer in answers} <= {0, 5, 6}
+    assert sum(answer.reps for answer in answers) > 60
+
+
+@pytest.mark.parametrize("value", [0, 2**64 - 1])
+def test_every_register_can_be_written(value: int) -> None:
+    """One guest for each, for what it writes may well be its end."""
+    for name in RegisterName:
+        text = Caller().guest(write(name, value))
+        text.machine().run(1_000_000)

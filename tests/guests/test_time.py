@@ -114,7 +114,7 @@ class TestClocks:
         )
         written, adjustment, restored = run.words(3)
         assert 0x1000_0000_0000 <= written < 0x1000_0000_0000 + 1_000
-        assert 0x1000_0000_0000 - adjustment < 1_000
+        assert 0 < 0x1000_0000_0000 - adjustment < 5_000
         assert restored < 10_000
 
 

@@ -79,10 +79,17 @@ class Effects(Protocol):
 
         16-byte registers (segments, tables, XMM) come as the HV_REGISTER_VALUE read as one
         little-endian number.
+
+        Raises:
+            KeyError: the machine's processors have no such register.
         """
 
     def write_register(self, vp: "VirtualProcessor", vtl: int, name: int, value: int) -> None:
-        """Set a register of the processor itself, by HV_REGISTER_NAME; without side effects."""
+        """Set a register of the processor itself, by HV_REGISTER_NAME; without side effects.
+
+        Raises:
+            KeyError: the machine's processors have no such register.
+        """
 
     def tsc_offset_changed(self, vp: "VirtualProcessor", vtl: int) -> None:
         """What is added to the TSC for this VP in this VTL is now ``vp.vtls[vtl].tsc_offset``."""

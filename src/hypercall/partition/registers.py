@@ -143,7 +143,10 @@ class RegisterFile:
                 cannot be read; ACCESS_DENIED for one that needs a privilege.
         """
         if name in PROCESSOR_REGISTERS:
-            return self._partition.effects.read_register(state.vp, state.vtl, name)
+            try:
+                return self._partition.effects.read_register(state.vp, state.vtl, name)
+            except KeyError:
+                raise RegisterAccessError(HvStatus.INVALID_PARAMETER) from None
         index = MSR_REGISTERS.get(name)
         if index is not None:
             try:
@@ -189,7 +192,10 @@ class RegisterFile:
                 raise RegisterAccessError(HvStatus.INVALID_REGISTER_VALUE)
             if name == _R.CR3 and not rules.valid_cr3(value, self._partition.memory.address_bits):
                 raise RegisterAccessError(HvStatus.INVALID_REGISTER_VALUE)
-            self._partition.effects.write_register(state.vp, state.vtl, name, value)
+            try:
+                self._partition.effects.write_register(state.vp, state.vtl, name, value)
+            except KeyError:
+                raise RegisterAccessError(HvStatus.INVALID_PARAMETER) from None
         elif name in MSR_REGISTERS:
             self._write_msr(state, MSR_REGISTERS[name], value)
         elif name == _R.CR8:
