@@ -18,9 +18,11 @@ from hypercall.cpu.interface import (
 from hypercall.machine.board import Board
 from hypercall.machine.devices.board_test_device import TEST_MEMORY
 from hypercall.machine.processor_features import Leaf, ProcessorFeatures
+from hypercall.machine.processor_msrs import ProcessorMsrs
 from hypercall.machine.processors import Processors
-from hypercall.partition.faults import GeneralProtection
+from hypercall.partition.faults import GeneralProtection, Intercepted
 from hypercall.partition.partition import Partition
+from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.registers import RegisterName
 from hypercall.trace.events import HaltEvent, InterruptEvent, MsrEvent, Position, VtlEvent
 from hypercall.trace.hub import TraceHub
@@ -33,7 +35,9 @@ _LOW = 0xFFFFFFFF
 _PAGE = 4096
 _PAGE_MASK = 0xFFF
 _COMPLETE = OutcomeKind.COMPLETE
-_VTL_SWITCHES = frozenset({OutcomeKind.VTL_CALL, OutcomeKind.VTL_RETURN})
+# A member of an enumeration is found slowly through its class.
+_CONTINUE, _SUSPEND = OutcomeKind.CONTINUE, OutcomeKind.SUSPEND
+_VTL_CALL, _VTL_RETURN = OutcomeKind.VTL_CALL, OutcomeKind.VTL_RETURN
 _HYPERCALL_LENGTH = 3
 
 
@@ -108,6 +112,7 @@ class MachineExits:
         self._trace = trace
         self._features = ProcessorFeatures(partition.configuration)
         self._caller = Caller()
+        self._processor_msrs = ProcessorMsrs()
         self._board: Board
         self.on_triple_fault: Callable[[], None] = lambda: None
 
@@ -115,6 +120,7 @@ class MachineExits:
         """Say which engine and which board the exits are for."""
         self.engine = engine
         self._caller.engine = engine
+        self._processor_msrs.engine = engine
         self._board = board
 
     def position(self, call_site: int | None = None) -> Position:
@@ -137,21 +143,22 @@ class MachineExits:
         return self._unusual(outcome, mode)
 
     def _unusual(self, outcome: Outcome, mode: int) -> int | None:
+        kind = outcome.kind
+        if kind is _VTL_CALL or kind is _VTL_RETURN:
+            return self._switch_vtl(outcome)
         engine = self.engine
-        context = engine.current_context
-        if outcome.kind is OutcomeKind.CONTINUE:
+        if kind is _CONTINUE:
             # The instruction is not left: the guest issues it again with the new start index.
+            context = engine.current_context
             if mode & MODE_LONG:
                 engine.set_general(context, _RCX, outcome.value)
             else:
                 engine.set_general(context, _RAX, outcome.value & _LOW)
                 engine.set_general(context, _RDX, outcome.value >> 32)
             return None
-        if outcome.kind is OutcomeKind.SUSPEND:
+        if kind is _SUSPEND:
             engine.stop()
             return None
-        if outcome.kind in _VTL_SWITCHES:
-            return self._switch_vtl(outcome)
         return False
 
     def _switch_vtl(self, outcome: Outcome) -> int | None:
@@ -164,7 +171,7 @@ class MachineExits:
         left = vp.active_vtl
         traced = self._trace.active and self._trace.wants(VtlEvent)
         position = Position(engine.time(), vp.index, left, rip) if traced else None
-        called = outcome.kind is OutcomeKind.VTL_CALL
+        called = outcome.kind is _VTL_CALL
         vsm = self._partition.vsm
         done = vsm.vtl_call(vp) if called else vsm.vtl_return(vp, bool(outcome.value))
         if not done:
@@ -180,9 +187,16 @@ class MachineExits:
         vp = self._processors.current
         value: int | None
         try:
-            value = self._partition.msrs.read(vp, index)
+            if index in self._processor_msrs:
+                self._intercept_msr(vp, index)
+                value = self._processor_msrs.read(index)
+            else:
+                value = self._partition.msrs.read(vp, index)
         except GeneralProtection:
             value = None
+        except Intercepted:
+            self._enter_interceptor(vp)
+            return None
         if self._trace.active and self._trace.wants(MsrEvent):
             self._trace.emit(MsrEvent(self.position(), index, value or 0, False, value is None))
         return value
@@ -194,12 +208,29 @@ class MachineExits:
         traced = self._trace.active and self._trace.wants(MsrEvent)
         position = self.position() if traced else None
         try:
-            self._partition.msrs.write(vp, index, value)
+            if index in self._processor_msrs:
+                self._intercept_msr(vp, index, value)
+                self._processor_msrs.write(index, value)
+            else:
+                self._partition.msrs.write(vp, index, value)
         except GeneralProtection:
             allowed = False
+        except Intercepted:
+            self._enter_interceptor(vp)
+            return False
         if position is not None:
             self._trace.emit(MsrEvent(position, index, value, True, not allowed))
         return allowed
+
+    def _intercept_msr(self, vp: VirtualProcessor, index: int, value: int | None = None) -> None:
+        if self._partition.vsm.msr_intercept(vp, index, value):
+            raise Intercepted
+
+    def _enter_interceptor(self, vp: VirtualProcessor) -> None:
+        """Enter the VTL that was told of an access; the engine sees it, and leaves that undone."""
+        target = vp.interrupting_vtl()
+        assert target is not None, "an intercept lets its VTL run"
+        self._partition.vsm.interrupt_entry(vp, target)
 
     def read_task_priority(self) -> int:
         """The task priority of the active VTL's APIC."""
@@ -256,7 +287,8 @@ class MachineExits:
         vp = self._processors.current
         instruction = b"" if access == ACCESS_FETCH else self.engine.instruction()
         if self._partition.vsm.memory_violation(vp, address, gpa, access, instruction):
-            self._processors.leave_block()
+            # A fetch comes before its block: only a stop keeps it from being tried again.
+            self.engine.stop()
             return VIOLATION_ABANDON
         page = gpa // _PAGE
         if page in self._partition.memory.evicted:

@@ -235,17 +235,35 @@ class Processors:
         number = self._contexts[vp.index, vtl]
         self._engine.reset_context(number)
         self.registers.write_context(number, context)
+        self._execution_changed(vp)
 
     def vtl_disabled(self, vp: VirtualProcessor, vtl: int) -> None:
         """Put the VTL's context back to reset state; it stays for the case of another enabling."""
         number = self._contexts.get((vp.index, vtl))
         if number is not None:
             self._engine.reset_context(number)
+        self._execution_changed(vp)
+
+    def _execution_changed(self, vp: VirtualProcessor) -> None:
+        """Take over in which VTLs of the VP user code has an execute permission of its own."""
+        for vtl in vp.vtls:
+            governs = self._partition.vsm.mbec_enabled(vp, vtl)
+            self._engine.set_user_execution(self.context(vp, vtl), governs)
 
     def switch_vtl(self, vp: VirtualProcessor, source: int, target: int) -> None:
         """Carry the shared registers over; a running VP goes on in the target's context."""
-        here, there = self.context(vp, source), self.context(vp, target)
+        here, there = self._contexts[vp.index, source], self._contexts[vp.index, target]
         self._engine.share(here, there)
+        if vp.run_state is not RunState.RUNNING and vp is self.current:
+            # Nobody has started the VTL that it comes to.
+            self._engine.stop()
+        if vp is self.current and not self.halted and not self._resting:
+            # The usual case, which a guest with a secure kernel makes all the time.
+            self._engine.switch(there)
+            self._engine.set_interrupt(there, self._pending(vp))
+            if vp.interrupting_vtl() is not None:
+                self.leave_block()
+            return
         if vp in self.halted:
             # It rested in the VTL that it leaves, and will rest again when it comes back; but a
             # call that it waited in is issued again.
@@ -268,6 +286,9 @@ class Processors:
     def protection_changed(self, vtl: int, pages: Sequence[int] | None) -> None:
         """Let the engine take over what a VTL may do with guest-physical pages."""
         self.memory_map.protection_changed(vtl, pages)
+        if pages is None:
+            for vp in self._partition.processors:
+                self._execution_changed(vp)
 
     def intercepts_changed(self, vp: VirtualProcessor, vtl: int) -> None:
         """Let writes of the intercepted registers exit."""
@@ -275,13 +296,13 @@ class Processors:
         controls = (1 if bits & _CR0_WRITE else 0) | (1 << 4 if bits & _CR4_WRITE else 0)
         tables = bits >> _FIRST_TABLE_WRITE & 0xF
         self._engine.intercept_writes(self.context(vp, vtl), controls, tables)
-        for bit, msr in _INTERCEPTED_MSRS:
-            wanted = any(
-                state.intercepted >> bit & 1
-                for other in self._partition.processors
-                for state in other.vtls.values()
-            )
-            self._engine.trap_msr(msr, wanted)
+        wanted = 0
+        for other in self._partition.processors:
+            for state in other.vtls.values():
+                wanted |= state.intercepted
+        trapped = {msr for bit, msr in _INTERCEPTED_MSRS if wanted >> bit & 1}
+        for msr in {msr for _, msr in _INTERCEPTED_MSRS}:
+            self._engine.trap_msr(msr, msr in trapped)
 
     def inject_exception(
         self, vp: VirtualProcessor, vtl: int, vector: int, error_code: int | None, parameter: int

@@ -171,6 +171,15 @@ cdef class Contexts(Translator):
         self.contexts[number].injected_from_hardware = False
         self.change_request(number, REQUEST_INJECTED, True)
 
+    def set_user_execution(self, int number, bint on):
+        """Says whether fetches of user code need the permission bit 3 of a table entry.
+
+        Without it, or while CR4.SMEP is clear, bit 2 decides about them as about the kernel's.
+        """
+        if self.contexts[number].user_execution != on:
+            self.contexts[number].user_execution = on
+            self.flush(number)
+
     def pending_injection(self, int number):
         """The vector that `inject` has made pending and that is not yet delivered, or None."""
         cdef int vector = self.contexts[number].injected

@@ -101,6 +101,7 @@ cdef enum:
     DIRECTION = 0x400
     INTERRUPT_FLAG = 0x200
     PAGE = 4096
+    SMEP = 1 << 20
     TRAP_FLAG = 0x100
     SINGLE_STEP = 0x4000  # DR6.BS
     LONG_MODE_ACTIVE = 0x400  # EFER.LMA
@@ -159,6 +160,8 @@ cdef enum:
     PAGE_MAY_WRITE = 4  # TLB entries may allow stores
     # The library may need several of its 512 temporaries for an instruction, and does not count.
     MOST_INSTRUCTIONS = 96
+    # What the walk of the guest's paging structures returns where the table forbids an access.
+    WALK_REFUSED = -1
     # After so many watched stores a page of code is taken for data.
     MANY_STORES = 200
 
@@ -185,8 +188,11 @@ cdef struct Context:
     int injected
     int injected_error
     bint injected_from_hardware
-    # The interrupt whose delivery is under way; -1 for none.
+    # The interrupt, or the injected exception, whose delivery is under way; -1 for none.
     int delivering
+    bint delivering_exception
+    # Whether fetches of user code need the permission of their own (mode-based execute control).
+    bint user_execution
 
 
 cdef struct Statistics:

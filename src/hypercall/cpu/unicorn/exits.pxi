@@ -63,6 +63,9 @@ cdef class Engine(Library):
         error = uc_emu_start(self.uc, u64(self.env, ENV_EIP)[0], 0, 0, 0)
         self.running = False
         join_flags(self.env, False)
+        if self.delivers_again:
+            self.delivers_again = False
+            self.change_request(self.current, REQUEST_INJECTED, True)
         if self.failure is not None:
             failure = self.failure
             self.failure = None
@@ -202,9 +205,13 @@ cdef class Engine(Library):
             context = self.contexts[index]
             if context.delivering >= 0:
                 context.injected = context.delivering
-                context.injected_from_hardware = True
+                context.injected_from_hardware = not context.delivering_exception
                 context.delivering = -1
-                self.change_request(index, REQUEST_INJECTED, True)
+                if index == self.current and self.deferred < 0:
+                    # The library would deliver it at once, before it looks at the end of the run.
+                    self.delivers_again = True
+                else:
+                    self.change_request(index, REQUEST_INJECTED, True)
         u32(self.env, ENV_OLD_EXCEPTION)[0] = <uint32_t>-1
 
     def instruction(self):

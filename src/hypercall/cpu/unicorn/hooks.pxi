@@ -32,6 +32,8 @@ cdef int serve_exception(void *data, uint32_t number) noexcept:
     cdef int vector
     if number < EXIT_BASE:
         engine.statistics.exceptions += 1
+        # What was being delivered ends here, with the guest's own exception.
+        engine.contexts[engine.current].delivering = -1
         if u32(engine.env, ENV_EXCEPTION_IS_INT)[0]:
             engine.begin_again(number)
         return 1
@@ -181,6 +183,7 @@ cdef int acknowledge_for(void *data) noexcept:
         engine.statistics.interrupts += 1
         # If the delivery is abandoned half-way, it must be made again.
         engine.contexts[engine.current].delivering = vector
+        engine.contexts[engine.current].delivering_exception = False
     return vector
 
 
@@ -199,9 +202,9 @@ cdef int injected_for(void *data, bint *from_hardware) noexcept:
     if vector < 0:
         return -1
     from_hardware[0] = context.injected_from_hardware
-    if context.injected_from_hardware:
-        context.delivering = vector
-    else:
+    context.delivering = vector
+    context.delivering_exception = not context.injected_from_hardware
+    if context.delivering_exception:
         u32(engine.cs, CS_EXCEPTION_INDEX)[0] = vector
         u32(engine.env, ENV_ERROR_CODE)[0] = context.injected_error
         u32(engine.env, ENV_EXCEPTION_IS_INT)[0] = 0
@@ -222,6 +225,7 @@ cdef bint take_interrupt(void *cs, int request) noexcept:
             return True
         if vector >= 0:
             x86_cpu_do_interrupt_x86_64(cs)
+            delivered(engine)
             u32(cs, CS_EXCEPTION_INDEX)[0] = <uint32_t>-1
             return True
     if request & REQUEST_NMI and not u32(env, ENV_HFLAGS2)[0] & HF2_NMI:

@@ -14,6 +14,12 @@ cdef class Translator:
     cdef uint8_t *private_pages
     cdef uint8_t *msr_map
     cdef bint in_violation
+    # What the table allows with the paging structure looked at last, and what it has refused.
+    cdef int structure_access
+    cdef uint64_t refused_gpa
+    cdef int refused_access
+    # An abandoned delivery is to be made again when the run goes on.
+    cdef bint delivers_again
     cdef int deferred
     cdef uint8_t *pages
     cdef uint8_t *stores
@@ -200,6 +206,7 @@ cdef class Translator:
             entry = self.table[page]
         else:
             entry = self.lookup(gpa)
+        self.structure_access = entry & 3
         if entry & ENTRY_DEVICE:
             return NULL
         entry &= ENTRY_ADDRESS
@@ -216,7 +223,8 @@ cdef class Translator:
                   uint64_t *gpa, int *protection, uint64_t *size, int *error):
         # Walks the guest's paging structures. Returns 0, or the vector of the exception with its
         # error code. `access` is 0 read, 1 write, 2 fetch; with `mark`, accessed and dirty bits
-        # are set as the processor does.
+        # are set as the processor does, and the table decides about the accesses to the paging
+        # structures: WALK_REFUSED says that it refuses one.
         cdef uint64_t cr0 = u64(env, ENV_CR)[0]
         cdef uint64_t cr3 = u64(env, ENV_CR + 24)[0]
         cdef uint64_t cr4 = u64(env, ENV_CR + 32)[0]
@@ -229,7 +237,7 @@ cdef class Translator:
         cdef uint64_t value = 0
         cdef uint64_t rights = 6  # user and write, taken together over the levels
         cdef bint execute_disabled = False
-        cdef uint64_t table
+        cdef uint64_t table, at
         cdef int level, shift, allowed
         cdef uint64_t page_size
         cdef bint dirty
@@ -250,7 +258,10 @@ cdef class Translator:
                 level = 3
             else:
                 address &= 0xFFFFFFFFULL
-                slot = self.paging_entry((cr3 & 0xFFFFFFE0ULL) + ((address >> 27) & 0x18))
+                at = (cr3 & 0xFFFFFFE0ULL) + ((address >> 27) & 0x18)
+                slot = self.paging_entry(at)
+                if mark and not self.structure_access & 1:
+                    return self.refuse_structure(at, 0)
                 value = slot[0] if slot != NULL else 0
                 if not value & 1:
                     return self.page_fault(error, access, user, 0, efer, cr4)
@@ -260,7 +271,10 @@ cdef class Translator:
                 level = 1
             while True:
                 shift = 12 + 9 * level
-                slot = self.paging_entry(table + (((address >> shift) & 0x1FF) << 3))
+                at = table + (((address >> shift) & 0x1FF) << 3)
+                slot = self.paging_entry(at)
+                if mark and not self.structure_access & 1:
+                    return self.refuse_structure(at, 0)
                 value = slot[0] if slot != NULL else 0
                 if not value & 1:
                     return self.page_fault(error, access, user, 0, efer, cr4)
@@ -273,6 +287,8 @@ cdef class Translator:
                 if level == 0 or (value & 0x80 and level < 3):
                     break
                 if mark and not value & 0x20:
+                    if not self.structure_access & 2:
+                        return self.refuse_structure(at, 1)
                     slot[0] = value | 0x20
                     self.mark_written(slot)
                 table = value & 0x000FFFFFFFFFF000ULL
@@ -282,7 +298,10 @@ cdef class Translator:
             gpa[0] = (value & 0x000FFFFFFFFFF000ULL & ~(page_size - 1)) | (address & (page_size - 1))
         else:
             address &= 0xFFFFFFFFULL
-            slot = self.paging_entry((cr3 & 0xFFFFF000ULL) + ((address >> 20) & 0xFFC))
+            at = (cr3 & 0xFFFFF000ULL) + ((address >> 20) & 0xFFC)
+            slot = self.paging_entry(at)
+            if mark and not self.structure_access & 1:
+                return self.refuse_structure(at, 0)
             value = u32(slot, 0)[0] if slot != NULL else 0
             if not value & 1:
                 return self.page_fault(error, access, user, 0, efer, cr4)
@@ -297,9 +316,14 @@ cdef class Translator:
                 )
             else:
                 if mark and not value & 0x20:
+                    if not self.structure_access & 2:
+                        return self.refuse_structure(at, 1)
                     u32(slot, 0)[0] = <uint32_t>value | 0x20
                     self.mark_written(slot)
-                slot = self.paging_entry((value & 0xFFFFF000ULL) + ((address >> 10) & 0xFFC))
+                at = (value & 0xFFFFF000ULL) + ((address >> 10) & 0xFFC)
+                slot = self.paging_entry(at)
+                if mark and not self.structure_access & 1:
+                    return self.refuse_structure(at, 0)
                 value = u32(slot, 0)[0] if slot != NULL else 0
                 if not value & 1:
                     return self.page_fault(error, access, user, 0, efer, cr4)
@@ -319,6 +343,8 @@ cdef class Translator:
             return self.page_fault(error, access, user, 1, efer, cr4)
         dirty = (value & 0x40) != 0
         if mark and (not value & 0x20 or (access == 1 and not dirty)):
+            if not self.structure_access & 2:
+                return self.refuse_structure(at, 1)
             value |= 0x20 | (0x40 if access == 1 else 0)
             dirty = (value & 0x40) != 0
             if cr4 & 0x20:
@@ -332,6 +358,11 @@ cdef class Translator:
             allowed |= PROTECTION_GLOBAL
         protection[0] = allowed
         return 0
+
+    cdef int refuse_structure(self, uint64_t gpa, int access):
+        self.refused_gpa = gpa
+        self.refused_access = access
+        return WALK_REFUSED
 
     cdef int page_fault(self, int *error, int access, bint user, int code, uint64_t efer,
                         uint64_t cr4):
@@ -348,12 +379,22 @@ cdef class Translator:
                   int *error):
         # Serves one miss of the engine's TLB. Returns 0, or the vector to be raised.
         cdef uint64_t gpa = 0, size = 0, entry, backing
-        cdef int protection = 0, vector, granted, verdict
+        cdef int protection = 0, vector, granted
         cdef uint8_t state = 0
         cdef uint8_t *slot
         cdef bint is_global
         self.statistics.fills += 1
-        vector = self.walk(self.env, address, access, mode, True, &gpa, &protection, &size, error)
+        while True:
+            vector = self.walk(
+                self.env, address, access, mode, True, &gpa, &protection, &size, error
+            )
+            if vector != WALK_REFUSED:
+                break
+            vector = self.refused(
+                address, self.refused_gpa, self.refused_access, probe, back, error
+            )
+            if vector:
+                return vector
         if vector:
             if vector == 14 and not probe:
                 u64(self.env, ENV_CR + 16)[0] = address
@@ -365,21 +406,13 @@ cdef class Translator:
                 error[0] = 0
                 return 6
             granted = entry & 3
-            if entry & (8 if mode == MMU_USER else 4):
+            if entry & (8 if mode == MMU_USER and self.user_execution_governs() else 4):
                 granted |= 4
             if granted & (1 << access):
                 break
-            if probe:
-                return 13
-            self.statistics.violations += 1
-            if back:
-                cpu_restore_state_x86_64(self.cs, back, True)
-            verdict = self.violation(address, gpa, access)
-            if verdict == 1:
-                error[0] = 0
-                return 13
-            if verdict == 2:
-                return EXIT_ABANDON
+            vector = self.refused(address, gpa, access, probe, back, error)
+            if vector:
+                return vector
         is_global = (protection & PROTECTION_GLOBAL) != 0
         protection &= granted
         if entry & ENTRY_DEVICE:
@@ -430,6 +463,26 @@ cdef class Translator:
                 # No code comes from this page, so its stores need not be watched.
                 u64(slot, ENTRY_WRITE)[0] &= ~<uint64_t>TLB_NOTDIRTY
         return 0
+
+    cdef inline bint user_execution_governs(self):
+        return (
+            self.contexts[self.current].user_execution and (u64(self.env, ENV_CR + 32)[0] & SMEP) != 0
+        )
+
+    cdef int refused(self, uint64_t address, uint64_t gpa, int access, bint probe, uintptr_t back,
+                     int *error):
+        # What becomes of an access that the table forbids: 0 to try again, or what is raised.
+        cdef int verdict
+        if probe:
+            return 13
+        self.statistics.violations += 1
+        if back:
+            cpu_restore_state_x86_64(self.cs, back, True)
+        verdict = self.violation(address, gpa, access)
+        if verdict == 1:
+            error[0] = 0
+            return 13
+        return EXIT_ABANDON if verdict == 2 else 0
 
     cdef inline void remember_fill(self, int mode, uint64_t address, uint8_t *slot,
                                    bint is_global):
