@@ -105,6 +105,8 @@ class Processors:
         target = vp.interrupting_vtl()
         if target is not None:
             self._partition.vsm.interrupt_entry(vp, target)
+        elif self._resting:
+            self._resting.pop((vp, vp.active_vtl), None)
         self._engine.switch(self.context(vp))
         self.current = vp
         self._turn_started = self._engine.time()
@@ -133,8 +135,9 @@ class Processors:
         return vp.bootstrap and self.external_interrupt()
 
     def _would_wake(self, vp: VirtualProcessor) -> bool:
-        if vp.interrupting_vtl() is not None:
-            return True
+        return vp.interrupting_vtl() is not None or self._own_interrupt(vp)
+
+    def _own_interrupt(self, vp: VirtualProcessor) -> bool:
         return self._pending(vp) and (
             vp in self._idle or self._engine.interrupts_enabled(self.context(vp))
         )
@@ -146,6 +149,9 @@ class Processors:
         self._engine.set_interrupt(self.context(vp), self._pending(vp))
         if vp in self.halted:
             if self._would_wake(vp):
+                if vp not in self._suspended and not self._own_interrupt(vp):
+                    # A higher VTL runs; when it returns this one rests again.
+                    self._resting[vp, vp.active_vtl] = vp in self._idle
                 self._awake(vp)
         elif vp is self.current and vp.interrupting_vtl() is not None:
             # Whatever the guest's IF is, the higher VTL is entered before the next block.
