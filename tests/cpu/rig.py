@@ -1,6 +1,7 @@
 """An engine with a little memory and exits that are only written down."""
 
 import mmap
+from collections.abc import Callable
 from typing import Any
 
 from tests.guests.kit import assemble
@@ -126,6 +127,12 @@ class Rig:
             engine.set_segment(context, segment, 16, 0, 0xFFFFFFFF, 0xC09300)
         engine.set_rip(context, CODE)
         engine.set_general(context, _RSP, STACK)
+
+    def replace(self, **exits: Callable[..., Any]) -> None:
+        """Serve some exits by functions of a test."""
+        for name, function in exits.items():
+            setattr(self.exits, name, function)
+        self.engine.attach(self.exits)
 
     def code(self, text: str, address: int = CODE, bits: int = 32) -> bytes:
         """Assemble code into memory."""

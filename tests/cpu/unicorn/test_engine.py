@@ -122,8 +122,7 @@ class TestRegisters:
         def write_port(port: int, size: int, value: int) -> None:
             seen.append(rig.engine.get_rflags(0))
 
-        rig.exits.write_port = write_port  # type: ignore[method-assign]
-        rig.engine.attach(rig.exits)
+        rig.replace(write_port=write_port)
         rig.engine.set_rflags(0, flags)
         rig.run("out 0x80, al\npushfd\npop ebx")
         assert seen == [flags]
@@ -135,8 +134,7 @@ class TestRegisters:
             rig.engine.set_rflags(0, 0x403)
             rig.engine.set_rip(0, rig.engine.get_rip(0) + 3)
 
-        rig.exits.hypercall = hypercall  # type: ignore[method-assign]
-        rig.engine.attach(rig.exits)
+        rig.replace(hypercall=hypercall)
         rig.run("vmcall\npushfd\npop ebx")
         assert rig.engine.get_general(0, RBX) == 0x403
 
@@ -220,7 +218,7 @@ class TestTables:
             rig.engine.stop()
             return 2
 
-        rig.exits.memory_violation = stop  # type: ignore[method-assign]
+        rig.replace(memory_violation=stop)
         rig.engine.set_entries(rig.table, 0x40, 1, rig.engine.entry("ram", 0x40000, access))
         rig.run(text)
         assert rig.exits.named("memory_violation") == [(0x40000, 0x40000, kind)]
@@ -230,7 +228,7 @@ class TestTables:
             rig.engine.set_entries(rig.table, 0x40, 1, rig.engine.entry("ram", 0x40000, 15))
             return 0
 
-        rig.exits.memory_violation = mend  # type: ignore[method-assign]
+        rig.replace(memory_violation=mend)
         rig.engine.set_entries(rig.table, 0x40, 1, rig.engine.entry("ram", 0x40000, 1))
         rig.run("mov byte ptr [0x40000], 9")
         assert rig.ram[0x40000] == 9
@@ -269,8 +267,7 @@ class TestDevices:
             rig.exits.vectors = [0x30]
             rig.engine.set_interrupt(0, True)
 
-        rig.exits.write_device = write  # type: ignore[method-assign]
-        rig.engine.attach(rig.exits)
+        rig.replace(write_device=write)
         self.handler(rig)
         rig.engine.set_rflags(0, flags)
         rig.run(f"inc ebx\nmov dword ptr [{device}], 1\ninc ebx\ninc dword ptr [0x50000]")
@@ -292,8 +289,7 @@ class TestDevices:
             rig.exits.calls.append(("write_device", *call))
             rig.engine.stop()
 
-        rig.exits.write_device = write  # type: ignore[method-assign]
-        rig.engine.attach(rig.exits)
+        rig.replace(write_device=write)
         rig.code(f"mov dword ptr [{device}], 1\ninc ebx\njmp next\nnext:\ninc ebx\nhlt")
         rig.engine.limit = rig.engine.count + 1000
         rig.engine.run()
@@ -309,8 +305,7 @@ class TestDevices:
             rig.engine.set_interrupt(0, True)
             return 0x42
 
-        rig.exits.read_port = read  # type: ignore[method-assign]
-        rig.engine.attach(rig.exits)
+        rig.replace(read_port=read)
         rig.run("mov edx, 0x60\nmov edi, 0x50000\ninsb")
         assert rig.exits.named("read_port") == [(0x60, 1)]
         assert rig.ram[0x50000] == 0x42
