@@ -341,7 +341,7 @@ class MachineExits:
         processors = self._processors
         vp = processors.current
         vector: int | None
-        if vp.bootstrap and self._board.external_interrupt():
+        if processors.takes_external(vp):
             vector = self._board.interrupt_controllers.acknowledge()
         elif vp.pending_vector() is not None:
             vector = vp.current.apic.acknowledge()

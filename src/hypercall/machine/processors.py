@@ -132,7 +132,11 @@ class Processors:
     def _pending(self, vp: VirtualProcessor) -> bool:
         if vp.pending_vector() is not None:
             return True
-        return vp.bootstrap and self.external_interrupt()
+        return self.takes_external(vp)
+
+    def takes_external(self, vp: VirtualProcessor) -> bool:
+        """Whether a processor would take an interrupt of the 8259A pair, which VTL 0 owns."""
+        return vp.bootstrap and vp.active_vtl == 0 and self.external_interrupt()
 
     def _would_wake(self, vp: VirtualProcessor) -> bool:
         return vp.interrupting_vtl() is not None or self._own_interrupt(vp)
