@@ -144,6 +144,7 @@ class Caller:
         machine = self.guest(*rows).machine()
         if rep_budget is not None:
             machine.dispatcher.rep_budget = rep_budget
+        self.prepare(machine)
         run = run_machine(machine)
         bits = 32 if self.mode == "32" else 64
         return Calls([_answer(run, number, bits) for number in range(len(rows))], run)
