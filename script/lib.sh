@@ -110,6 +110,8 @@ print(*tomllib.load(open(sys.argv[1], "rb"))["build-system"]["requires"], sep="\
         "$VENV/bin/python" -m pip install -q --disable-pip-version-check "${requires[@]}" >&2
         "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-build-isolation \
             -e "$ROOT${extra:+[$extra]}" >&2
+        # Also where Python is told to write no compiled files: each start would compile anew.
+        "$VENV/bin/python" -m compileall -q "$ROOT/src" "$VENV/lib" >/dev/null 2>&1 || true
         printf '%s\n' "$state" "$extra" >"$stamp"
     fi
     exec {lock}<&-

@@ -7,6 +7,7 @@ from tests.guests.kit import Guest, GuestRun, run_machine
 from tests.guests.layout import ASSIST, DATA, FAULT, FAULT_COUNT, IDT, INPUT, OUTPUT
 
 from hypercall.errors import InputError
+from hypercall.machine.machine import Machine
 from hypercall.partition.page_faults import BRING_IN_NS
 
 EPF_SETUP = 0x8004
@@ -155,9 +156,11 @@ def test_with_interrupts_disabled_the_access_waits_instead() -> None:
 
 
 def test_a_hint_that_a_page_is_hot_brings_it_in() -> None:
-    calls = Caller(prepare=lambda machine: machine.evict(PAGE)).make(
-        Row(0x8003 | 1 << 32, (1, PAGE))
-    )
+    def prepare(machine: Machine) -> None:
+        machine.evict(PAGE)
+        assert machine.partition.memory.evicted != set()
+
+    calls = Caller(prepare=prepare).make(Row(0x8003 | 1 << 32, (1, PAGE)))
     assert calls.only.result == 0x1_0000_0000
     assert calls.run.machine.partition.memory.evicted == set()
 
