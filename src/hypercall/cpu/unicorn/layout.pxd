@@ -7,6 +7,7 @@ cdef enum:
     # struct uc_struct
     UC_CPU = 440
     UC_TCG_CONTEXT = 768
+    UC_NO_EXIT_REQUEST = 2034
     # CPUState
     CS_INTERRUPT_REQUEST = 28
     CS_ENV = 296

@@ -102,6 +102,9 @@ cdef class Library(Contexts):
         self.progress.cs = self.cs
         self.progress.uc = self.uc
         self.progress.repeat = repeat_string
+        # Blocks look for a request to stop when they begin. Without this they would also call the
+        # library after each load and store, and leave in the middle of an instruction.
+        (<uint8_t *>self.uc)[UC_NO_EXIT_REQUEST] = 1
         self.add_hooks()
         self.pages = <uint8_t *>calloc(self.ram_size // PAGE + 1, 1)
         self.stores = <uint8_t *>calloc(self.ram_size // PAGE + 1, 1)
