@@ -21,6 +21,7 @@ _LEAF1_ECX = (0, 9, 13, 19, 20, 23, 31)
 _LEAF1_EDX = (0, 2, 3, 4, 5, 6, 8, 9, 11, 13, 15, 16, 17, 19, 23, 24, 25, 26)
 _ALWAYS_RUNNING_APIC_TIMER = 4
 _APIC = 1 << 9
+_X2APIC = 1 << 21
 _LEAF7_EBX = (7, 9, 20)  # SMEP, fast REP MOVSB, SMAP
 _LEAF7_EDX = (26, 27, 29)  # IA32_SPEC_CTRL, its STIBP bit, IA32_ARCH_CAPABILITIES
 _EXTENDED_EDX = (11, 20, 26, 27, 29)
@@ -66,6 +67,7 @@ class ProcessorFeatures:
             ),
         }
         self._count = len(configuration.processors)
+        self._x2apic = configuration.x2apic
 
     def read(self, apic_id: int, leaf: int, subleaf: int, *, apic_enabled: bool = True) -> Leaf:
         """What CPUID returns.
@@ -82,7 +84,7 @@ class ProcessorFeatures:
         """
         if leaf == 1:
             shared = min(self._count, 255) << 16
-            ecx = _bits(*_LEAF1_ECX)
+            ecx = _bits(*_LEAF1_ECX) | (_X2APIC if self._x2apic else 0)
             edx = _bits(*_LEAF1_EDX) | (1 << 28 if self._count > 1 else 0)
             if not apic_enabled:
                 edx &= ~_APIC

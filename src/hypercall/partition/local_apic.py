@@ -273,6 +273,8 @@ class LocalApic(InterruptRequests):
         if value >> 32 or (number in (_EOI, _ESR) and value):
             raise GeneralProtection
         if number == _SELF_IPI:
+            if value >> 8:
+                raise GeneralProtection
             self.write_icr(1 << 18 | value & 0xFF)
         else:
             self._write(number, value)
