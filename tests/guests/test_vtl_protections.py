@@ -70,6 +70,7 @@ READING, WRITING, EXECUTING = 0, 1, 2
 SELF_PARTITION = (1 << 64) - 1
 VP_STATUS_OF_SELF = struct.pack("<QQII", SELF_PARTITION, 0xFFFFFFFE, 0xD0003, 0)
 PENDING_EVENT = 0x10004
+RSP = 0x20004
 RETURN_FOREVER = f"returning:\n{vtl_return(1)}\njmp returning"
 
 
@@ -289,15 +290,15 @@ def test_a_fetch_a112() -> None:
         f"mov r12, rsp\nmov rax, {CODE}\ncall rax\n{put('rax', 'r12')}",
         RW,
         page=CODE,
+        grant=f"{get_register(RSP, vtl=0, own=1)}\n{put('rax')}\n{protect(CODE, ALL)}",
         memory={CODE: assemble("mov eax, 5\nret", CODE)},
     )
-    result, rsp = run.words(2)
-    assert result == 5
+    rsp_inside, result, rsp = run.words(3)
+    assert (rsp_inside, result) == (rsp - 8, 5)
     (violation,) = intercepts(run)
     assert violation["access_type"] == EXECUTING
     assert violation["guest_physical_address"] == violation["rip"] == CODE
     assert violation["instruction_byte_count"] == 0
-    assert rsp
 
 
 def test_an_instruction_that_goes_on_in_a_page_without_execution() -> None:

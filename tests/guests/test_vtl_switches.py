@@ -307,7 +307,7 @@ def raw(control: int, value: int) -> str:
         pytest.param(0x10011, 0, id="call-fast"),
         pytest.param(0x1_0000_0011, 0, id="call-rep"),
         pytest.param(0x8000_0011, 0, id="call-nested"),
-        pytest.param(0x12, 0, id="B102-return-from-the-lowest"),
+        pytest.param(0x12, 0, id="return-from-the-lowest"),
         pytest.param(0x12, 1, id="fast-return-from-the-lowest"),
     ],
 )
@@ -326,8 +326,8 @@ def test_misuse_in_vtl_0_is_an_undefined_opcode(control: int, value: int) -> Non
     ("control", "value"),
     [
         pytest.param(0x11, 0, id="B097"),
-        pytest.param(0x12, 2, id="B101-reserved-input"),
-        pytest.param(0x10012, 0, id="B103-fast-bit"),
+        pytest.param(0x12, 2, id="reserved-input"),
+        pytest.param(0x10012, 0, id="return-fast-bit"),
         pytest.param(0x1_0000_0012, 0, id="return-rep"),
     ],
 )
