@@ -12,6 +12,7 @@ from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.machine import Machine
 from hypercall.machine.result import RunResult, StopReason
 from hypercall.tlfs.calls import Call
+from hypercall.tlfs.status import HvStatus
 from hypercall.trace.events import Event, HypercallEvent, MachineEvent
 
 LOOP = bytes.fromhex("ebfe")
@@ -264,3 +265,25 @@ def test_messages_to_the_console() -> None:
     machine.console.output.append(output.extend)
     machine.run(SECOND)
     assert bytes(output) == b"hello"
+
+
+def test_a_function_can_serve_a_call_in_place_of_the_handler() -> None:
+    machine = Machine(MachineConfiguration(memory=16 << 20))
+    boot = machine.partition.bootstrap
+    machine.partition.msrs.write(boot, 0x40000000, 0x8100 << 48)
+    machine.partition.msrs.write(boot, 0x40000001, 0x1001)
+    assert machine.call(0x10008, 5).status == HvStatus.SUCCESS
+    counts = []
+
+    @machine.handle(Call.NOTIFY_LONG_SPIN_WAIT)
+    def refuse(vp: object, spin_count: int) -> HvStatus:
+        assert vp is boot
+        counts.append(spin_count)
+        return HvStatus.ACCESS_DENIED
+
+    assert machine.call(0x10008, 7).status == HvStatus.ACCESS_DENIED
+    assert counts == [7]
+    other = Machine(MachineConfiguration(memory=16 << 20))
+    other.partition.msrs.write(other.partition.bootstrap, 0x40000000, 0x8100 << 48)
+    other.partition.msrs.write(other.partition.bootstrap, 0x40000001, 0x1001)
+    assert other.call(0x10008, 7).status == HvStatus.SUCCESS

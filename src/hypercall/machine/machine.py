@@ -13,6 +13,7 @@ from hypercall.abi.dispatcher import Dispatcher
 from hypercall.abi.given_registers import GivenRegisters
 from hypercall.abi.outcome import Outcome
 from hypercall.abi.record import CallRecord
+from hypercall.abi.reply import Handler
 from hypercall.calls import HANDLERS
 from hypercall.cpu.interface import MODE_LONG
 from hypercall.cpu.unicorn.engine import Engine
@@ -113,7 +114,10 @@ class Machine:
         memory_map = MemoryMap(self._engine, memory, DEVICE_PAGES, vtl_count)
         memory.listener = memory_map
         self.processors.attach(self.partition, memory_map)
-        self.dispatcher = Dispatcher(self.partition, DECLARATIONS, HANDLERS, now=self._engine.time)
+        self._handlers = dict(HANDLERS)
+        self.dispatcher = Dispatcher(
+            self.partition, DECLARATIONS, self._handlers, now=self._engine.time
+        )
         self._exits = MachineExits(self.partition, self.processors, self.dispatcher, self.trace)
         self._engine.attach(self._exits)
         self.board = Board(
@@ -509,6 +513,22 @@ class Machine:
         def register(observer: CallObserver) -> CallObserver:
             self._call_observers.setdefault(int(call), []).append(observer)
             return observer
+
+        return register
+
+    def handle(self, call: Call) -> Callable[[Handler], Handler]:
+        """Decorate a function to serve a call on this machine in place of its own handler.
+
+        Args:
+            call: the call. The function gets the virtual processor and the fields of the input in
+                their order, and returns an `HvStatus`, or what else ``hypercall.abi.reply`` allows;
+                ``HANDLERS[call]`` of ``hypercall.calls`` is the one that it replaces.
+        """
+
+        def register(handler: Handler) -> Handler:
+            self._handlers[int(call)] = handler
+            self.dispatcher.forget_plans()
+            return handler
 
         return register
 
