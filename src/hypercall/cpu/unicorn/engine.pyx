@@ -110,7 +110,7 @@ cdef enum:
     # The bits that CR4 has on the processor that CPUID describes, and PAE of them.
     DEFINED_CR4 = 0x3007FF
     PHYSICAL_ADDRESS_EXTENSION = 0x20
-    # How long PAUSE takes, and what the hypervisor does for CPUID, CR8 and reads of MSRs.
+    # How long PAUSE takes, and an exception or what the hypervisor does for CPUID, CR8 and MSRs.
     PAUSE_TIME = 128
     EXIT_TIME = 512
     PENDING_FLUSHES = 64

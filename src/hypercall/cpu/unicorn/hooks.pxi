@@ -32,6 +32,8 @@ cdef int serve_exception(void *data, uint32_t number) noexcept:
     cdef int vector
     if number < EXIT_BASE:
         engine.statistics.exceptions += 1
+        # Or a guest that only faults would not reach its limit of virtual time.
+        engine.progress.count += EXIT_TIME
         # What was being delivered ends here, with the guest's own exception.
         engine.contexts[engine.current].delivering = -1
         if u32(engine.env, ENV_EXCEPTION_IS_INT)[0]:
