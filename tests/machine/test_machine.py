@@ -234,6 +234,21 @@ def test_bad_input(prepare: Callable[[], object], message: str) -> None:
         prepare()
 
 
+def test_a_pause_at_a_call_comes_before_the_next_block() -> None:
+    machine = machine_with(
+        f"mov byte ptr [{DATA}], 1\n{call(8)}\nmov byte ptr [{DATA}], 2\n{leave()}"
+    )
+
+    @machine.on(Call.NOTIFY_LONG_SPIN_WAIT)
+    def called(event: HypercallEvent) -> None:
+        machine.pause()
+
+    assert machine.run(SECOND).reason is StopReason.PAUSED
+    assert machine.partition.memory.read(DATA, 1) == b"\1"
+    assert machine.run(SECOND).reason is StopReason.DEBUG_EXIT
+    assert machine.partition.memory.read(DATA, 1) == b"\2"
+
+
 def test_host_time() -> None:
     machine = Machine(MachineConfiguration(memory=2 << 20, time="host"))
     machine.load(LOOP, image_format="flat")

@@ -8,6 +8,7 @@ from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.events import (
     ConsoleEvent,
     Event,
+    FindingEvent,
     HaltEvent,
     HypercallEvent,
     InterruptEvent,
@@ -120,6 +121,7 @@ def test_the_other_events_have_their_own_keys() -> None:
         HaltEvent(WHERE, True),
         VtlEvent(WHERE, 1, "call"),
         MachineEvent(WHERE, "reset", "the guest reset itself"),
+        FindingEvent(WHERE, "overlap", "error", "input and output overlap"),
     ]
     common = ("event", "time_ns", "vp", "vtl", "rip")
     decoded = [json.loads(line) for line in lines(*events)]
@@ -138,6 +140,12 @@ def test_the_other_events_have_their_own_keys() -> None:
         {"event": "halt", "halted": True},
         {"event": "vtl", "entered": 1, "reason": "call"},
         {"event": "machine", "kind": "reset", "text": "the guest reset itself"},
+        {
+            "event": "finding",
+            "rule": "overlap",
+            "severity": "error",
+            "text": "input and output overlap",
+        },
     ]
 
 
@@ -149,4 +157,5 @@ def test_it_subscribes_to_what_strace_text_shows_too() -> None:
         "HypercallEvent",
         "VtlEvent",
         "MachineEvent",
+        "FindingEvent",
     ]

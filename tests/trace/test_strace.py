@@ -8,6 +8,7 @@ from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.events import (
     ConsoleEvent,
     Event,
+    FindingEvent,
     HaltEvent,
     HypercallEvent,
     InterruptEvent,
@@ -146,6 +147,7 @@ def test_the_other_events_have_lines_too() -> None:
             HaltEvent(at, False),
             VtlEvent(at, 1, "call"),
             MachineEvent(at, "power-off", "the guest powered off"),
+            FindingEvent(at, "overlap", "error", "input and output overlap"),
         )
     ] == [
         "wrmsr(GUEST_OS_ID, 0x8100) = ok",
@@ -157,6 +159,7 @@ def test_the_other_events_have_lines_too() -> None:
         "woken",
         "VTL0 -> VTL1 (call)",
         "power-off: the guest powered off",
+        "error: input and output overlap (overlap)",
     ]
 
 
@@ -168,6 +171,7 @@ def test_only_calls_and_what_explains_them_are_traced_unless_more_is_wanted() ->
         "HypercallEvent",
         "VtlEvent",
         "MachineEvent",
+        "FindingEvent",
     ]
     hub.emit(SEND_IPI)
     stop()

@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
 _BY_REASON = {
     StopReason.POWER_OFF: ExitCode.PASSED,
     StopReason.UNTIL: ExitCode.PASSED,
+    StopReason.PAUSED: ExitCode.PASSED,
     StopReason.RESET: ExitCode.GUEST_FAILED,
     StopReason.PANIC: ExitCode.GUEST_FAILED,
     StopReason.TRIPLE_FAULT: ExitCode.GUEST_FAILED,

@@ -29,6 +29,7 @@ _REASONS = {
     StopReason.INTERRUPTED: "interrupted",
     StopReason.DEADLOCK: "every virtual processor is halted and nothing can wake one",
     StopReason.UNTIL: "the awaited event came",
+    StopReason.PAUSED: "the run was paused",
 }
 
 

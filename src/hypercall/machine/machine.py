@@ -143,6 +143,7 @@ class Machine:
         self._exit_code: int | None = None
         self._detail = ""
         self._interrupted = False
+        self._paused = False
         self._debug_transport: DebugTransport | None = None
         self._panic_at: int | None = None
         self._entry: EntryState | None = None
@@ -202,6 +203,15 @@ class Machine:
         """Let `run` return soon; may be called from a signal handler."""
         self._interrupted = True
 
+    def pause(self) -> None:
+        """Let `run` return before the next block of code, with ``PAUSED``.
+
+        For subscribers of events: the call or access that they were told of is done when `run`
+        returns, and nothing after it.
+        """
+        self._paused = True
+        self._engine.stop()
+
     def run(
         self,
         limit_ns: int | None = None,
@@ -238,7 +248,7 @@ class Machine:
         ):
             reason = StopReason.PANIC
         detail = self._detail or (self.console.panic or "")
-        if reason is not StopReason.UNTIL:
+        if reason not in (StopReason.UNTIL, StopReason.PAUSED):
             self.emit(reason.name.lower().replace("_", "-"), detail or reason.name.lower())
         counters = self._engine.counters()
         return RunResult(
@@ -260,6 +270,9 @@ class Machine:
         if self._interrupted:
             self._interrupted = False
             return StopReason.INTERRUPTED
+        if self._paused:
+            self._paused = False
+            return StopReason.PAUSED
         now = engine.time()
         partition.timers.run_due(now)
         if self._stop_reason is not None:

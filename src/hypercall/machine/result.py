@@ -25,6 +25,8 @@ class StopReason(Enum):
     """Every processor is halted, and nothing can wake one."""
     UNTIL = auto()
     """The awaited condition came true."""
+    PAUSED = auto()
+    """Somebody asked for a pause, for instance at an event; the guest can run on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,31 @@ class MachineEvent:
     text: str
 
 
+@dataclass(slots=True)
+class FindingEvent:
+    """Something that a check found: the guest broke a rule, or could do better.
+
+    Attributes:
+        position: when and where the guest did it.
+        rule: the rule's name, as ``hypercall checks`` lists it.
+        severity: ``"error"``, ``"warning"`` or ``"advice"``.
+        text: one sentence that says what the guest did.
+    """
+
+    position: Position
+    rule: str
+    severity: str
+    text: str
+
+
 Event = (
-    HypercallEvent | MsrEvent | ConsoleEvent | InterruptEvent | HaltEvent | VtlEvent | MachineEvent
+    HypercallEvent
+    | MsrEvent
+    | ConsoleEvent
+    | InterruptEvent
+    | HaltEvent
+    | VtlEvent
+    | MachineEvent
+    | FindingEvent
 )
 """Any event of a run."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hypercall.trace.events import (
     ConsoleEvent,
     Event,
+    FindingEvent,
     HaltEvent,
     HypercallEvent,
     InterruptEvent,
@@ -23,6 +24,7 @@ EventKind = (
     | type[HaltEvent]
     | type[VtlEvent]
     | type[MachineEvent]
+    | type[FindingEvent]
 )
 """One of the event classes."""
 
@@ -34,6 +36,7 @@ ALL_KINDS: tuple[EventKind, ...] = (
     HaltEvent,
     VtlEvent,
     MachineEvent,
+    FindingEvent,
 )
 """Every event class, in the order in which :mod:`hypercall.trace.events` describes them."""
 

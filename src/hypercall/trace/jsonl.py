@@ -17,6 +17,7 @@ from hypercall.tlfs.status import status_text
 from hypercall.trace.events import (
     ConsoleEvent,
     Event,
+    FindingEvent,
     HaltEvent,
     HypercallEvent,
     InterruptEvent,
@@ -93,6 +94,8 @@ def _details(event: Event) -> dict[str, Any]:
             return {"entered": entered, "reason": reason}
         case MachineEvent(kind=kind, text=text):
             return {"kind": kind, "text": text}
+        case FindingEvent(rule=rule, severity=severity, text=text):
+            return {"rule": rule, "severity": severity, "text": text}
         case _:
             raise TypeError(f"no such event: {event!r}")
 
@@ -128,4 +131,5 @@ _NAMES: dict[type, str] = {
     HaltEvent: "halt",
     VtlEvent: "vtl",
     MachineEvent: "machine",
+    FindingEvent: "finding",
 }

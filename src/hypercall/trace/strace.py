@@ -17,6 +17,7 @@ from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.events import (
     ConsoleEvent,
     Event,
+    FindingEvent,
     HaltEvent,
     HypercallEvent,
     InterruptEvent,
@@ -28,7 +29,12 @@ from hypercall.trace.events import (
 from hypercall.trace.hub import EventKind, TraceHub
 from hypercall.trace.remembered import RememberedTexts
 
-DEFAULT_KINDS: tuple[EventKind, ...] = (HypercallEvent, VtlEvent, MachineEvent)
+DEFAULT_KINDS: tuple[EventKind, ...] = (
+    HypercallEvent,
+    VtlEvent,
+    MachineEvent,
+    FindingEvent,
+)
 """What a trace shows unless told otherwise: the calls, and what explains them."""
 
 
@@ -124,6 +130,8 @@ def _describe(event: Event) -> str:
             return f"VTL{event.position.vtl} -> VTL{entered} ({reason})"
         case MachineEvent(kind=kind, text=text):
             return f"{kind}: {text}"
+        case FindingEvent(rule=rule, severity=severity, text=text):
+            return f"{severity}: {text} ({rule})"
         case _:
             raise TypeError(f"no such event: {event!r}")
 
