@@ -14,6 +14,7 @@ from hypercall.machine.result import RunResult, StopReason
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.status import HvStatus
 from hypercall.trace.events import Event, HypercallEvent, MachineEvent
+from hypercall.trace.hub import ALL_KINDS
 
 LOOP = bytes.fromhex("ebfe")
 SECOND = 1_000_000_000
@@ -160,6 +161,41 @@ class TestDeterminism:
 
     def test_two_seeds_differ(self) -> None:
         assert self.run(7)[1] != self.run(8)[1]
+
+    @pytest.mark.parametrize("step", [7_001, 50_000, 333_333])
+    def test_pieces_of_time_are_the_same_run(self, step: int) -> None:
+        whole = self.run(7)
+        machine = machine_with(RACE, 4, 7)
+        events: list[str] = []
+        machine.trace.subscribe(
+            lambda event: events.append(repr(event)), *(set(ALL_KINDS) - {MachineEvent})
+        )
+        limit = step
+        while (result := machine.run(limit)).reason is StopReason.LIMIT:
+            limit += step
+        assert limit > 3 * step
+        assert result.exits == whole[0].exits
+        assert result.virtual_ns == whole[0].virtual_ns
+        assert hashlib.sha256(machine.partition.memory.ram).digest() == whole[1]
+        assert events == [event for event in whole[2] if "MachineEvent" not in event]
+
+    def test_pauses_at_events_do_not_change_the_run(self) -> None:
+        whole = self.run(7)
+        machine = machine_with(RACE, 4, 7)
+        events: list[str] = []
+
+        def pause(event: Event) -> None:
+            events.append(repr(event))
+            machine.pause()
+
+        machine.trace.subscribe(pause)
+        pauses = 0
+        while (result := machine.run(SECOND)).reason is StopReason.PAUSED:
+            pauses += 1
+        assert pauses > 3
+        assert result.virtual_ns == whole[0].virtual_ns
+        assert hashlib.sha256(machine.partition.memory.ram).digest() == whole[1]
+        assert events == whole[2]
 
 
 class TestObserving:

@@ -157,7 +157,7 @@ class MachineExits:
                 engine.set_general(context, _RDX, outcome.value >> 32)
             return None
         if kind is _SUSPEND:
-            engine.stop()
+            self._processors.stop_turn()
             return None
         return False
 
@@ -288,7 +288,7 @@ class MachineExits:
         instruction = b"" if access == ACCESS_FETCH else self.engine.instruction()
         if self._partition.vsm.memory_violation(vp, address, gpa, access, instruction):
             # A fetch comes before its block: only a stop keeps it from being tried again.
-            self.engine.stop()
+            self._processors.stop_turn()
             return VIOLATION_ABANDON
         page = gpa // _PAGE
         if page in self._partition.memory.evicted:
@@ -330,7 +330,7 @@ class MachineExits:
     def spin(self) -> None:
         """The processor waits for another one: let others run."""
         if self._processors.others_could_run():
-            self.engine.stop()
+            self._processors.stop_turn()
 
     def triple_fault(self) -> None:
         """The processor shut down."""

@@ -48,6 +48,8 @@ from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
 _PAGE = 4096
 # While one processor runs alone its turn ends only so that the user can be heard.
 _LONG_TURN_NS = 20_000_000
+# By the host's clock the end of a run is only looked for between turns.
+_LONG_TURN_ON_HOST_NS = 1_000_000
 _PANIC_GRACE_NS = 2_000_000_000
 _STACK_POINTER = 4
 _EXIT_KINDS = (
@@ -139,6 +141,7 @@ class Machine:
         self.board.bus.add(MsiTestDevice(self.partition))
         self._turns = Turns(self.partition.processors, self.configuration.seed)
         self._turn_is_long = False
+        self._turn_unfinished = False
         self._stop_reason: StopReason | None = None
         self._exit_code: int | None = None
         self._detail = ""
@@ -210,7 +213,7 @@ class Machine:
         returns, and nothing after it.
         """
         self._paused = True
-        self._engine.stop()
+        self.processors.interrupt_turn()
 
     def run(
         self,
@@ -281,35 +284,42 @@ class Machine:
             return StopReason.LIMIT
         if until is not None and until():
             return StopReason.UNTIL
-        if self._panic_overdue(now):
+        processors = self.processors
+        unfinished = self._turn_unfinished
+        if not unfinished and self._panic_overdue(now):
             return StopReason.PANIC
         if self.host_poll is not None:
             self.host_poll(0.0)
         if self._debug_transport is not None:
             self._debug_transport.poll()
-        runnable = self.processors.runnable()
-        if not runnable:
+        runnable = processors.runnable()
+        if unfinished and engine.count < processors.turn_end and processors.current in runnable:
+            processors.continue_turn(limit_ns)
+        elif not runnable:
+            self._turn_unfinished = False
             return self._rest(now, limit_ns)
-        self._turn_is_long = len(runnable) == 1
-        vp = self._turns.next(runnable)
-        self.processors.load(vp)
-        length = _LONG_TURN_NS if self._turn_is_long else self._turns.length()
-        engine.limit = engine.count + length // engine.factor
-        if limit_ns is not None:
-            self.processors.end_turn_by(limit_ns)
-        self.processors.deadline_changed()
+        else:
+            self._turn_is_long = len(runnable) == 1
+            vp = self._turns.next(runnable)
+            processors.load(vp)
+            alone = _LONG_TURN_ON_HOST_NS if engine.host_time else _LONG_TURN_NS
+            length = alone if self._turn_is_long else self._turns.length()
+            processors.begin_turn(length // engine.factor, limit_ns)
         engine.run()
-        self._turn_is_long = False
-        self.processors.end_turn()
+        processors.end_turn()
+        # A run in pieces is the same as one in one piece: who was interrupted goes on.
+        self._turn_unfinished = engine.count < processors.turn_end and (
+            self._paused or (limit_ns is not None and engine.time() >= limit_ns)
+        )
+        if not self._turn_unfinished:
+            self._turn_is_long = False
         return None
 
     def _shorten_turn(self) -> None:
         """Another processor woke in a turn that is long because there was no other."""
         if self._turn_is_long:
             self._turn_is_long = False
-            engine = self._engine
-            length = self._turns.length() // engine.factor
-            engine.limit = min(engine.limit, engine.count + length)
+            self.processors.shorten_turn(self._turns.length() // self._engine.factor)
 
     def _rest(self, now: int, limit_ns: int | None) -> StopReason | None:
         """Let the clock reach the next deadline, for no processor can run before."""

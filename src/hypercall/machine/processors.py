@@ -19,6 +19,7 @@ _PAGE = 4096
 _CODE_SEGMENT = 1
 _REAL_MODE_CODE = 0x9B00
 _MANY_RANGES = 64
+_NEVER = (1 << 64) - 1
 _DEBUG, _PAGE_FAULT = 1, 14
 # Bits of HvX64RegisterCrInterceptControl (TLFS, VSM, secure register intercepts).
 _CR0_WRITE, _CR4_WRITE = 1 << 0, 1 << 1
@@ -42,6 +43,7 @@ class Processors:
         current: the virtual processor whose context is loaded, at first the boot processor.
         halted: the processors that rest until an interrupt.
         registers: the processor registers of every context.
+        turn_end: the count of the engine at which the current turn ends; 0 once it was stopped.
         external_interrupt: tells whether an interrupt of the 8259A pair is pending for the
             boot processor.
         on_wake: called when a processor that could not run can run again.
@@ -56,6 +58,8 @@ class Processors:
         self._contexts: dict[tuple[int, int], int] = {}
         self._run_time: dict[int, int] = {}
         self._turn_started = 0
+        self.turn_end = 0
+        self._run_end = _NEVER
         self.current: VirtualProcessor
         self.halted: set[VirtualProcessor] = set()
         self._idle: set[VirtualProcessor] = set()
@@ -111,9 +115,46 @@ class Processors:
         self.current = vp
         self._turn_started = self._engine.time()
 
+    def begin_turn(self, length: int, run_end: int | None) -> None:
+        """Let the next run of the engine be a turn.
+
+        Args:
+            length: its length in counts of the engine.
+            run_end: the virtual time in nanoseconds at which the run, but not the turn, ends.
+        """
+        self.turn_end = self._engine.count + length
+        self.continue_turn(run_end)
+        self.deadline_changed()
+
+    def continue_turn(self, run_end: int | None) -> None:
+        """Let the next run of the engine be the rest of the turn that was interrupted."""
+        if run_end is None or self._engine.host_time:
+            self._run_end = _NEVER
+        else:
+            self._run_end = self._count_at(run_end)
+        self._engine.limit = min(self.turn_end, self._run_end)
+
+    def shorten_turn(self, length: int) -> None:
+        """Let the current turn end after at most a length from now, in counts of the engine."""
+        self._end_turn_at(self._engine.count + length)
+
+    def interrupt_turn(self) -> None:
+        """Let the engine execute no further block, with the turn still to be finished."""
+        self._run_end = 0
+        self._engine.limit = 0
+
+    def stop_turn(self) -> None:
+        """End the current turn with the current block."""
+        self.turn_end = 0
+        self._engine.stop()
+
     def leave_block(self) -> None:
         """Let the current processor execute no further block before its VTLs are looked at."""
-        self._engine.limit = 0
+        self._end_turn_at(0)
+
+    def _end_turn_at(self, count: int) -> None:
+        self.turn_end = min(self.turn_end, count)
+        self._engine.limit = min(self.turn_end, self._run_end)
 
     def end_turn(self) -> None:
         """Account for the time of the turn that has just ended."""
@@ -127,7 +168,7 @@ class Processors:
         if self._would_wake(vp):
             return
         self.halted.add(vp)
-        self._engine.stop()
+        self.stop_turn()
 
     def _pending(self, vp: VirtualProcessor) -> bool:
         if vp.pending_vector() is not None:
@@ -180,7 +221,7 @@ class Processors:
         if self._alone:
             return
         if vp is self.current and self.others_could_run():
-            self._engine.stop()
+            self.stop_turn()
 
     def idle(self, vp: VirtualProcessor) -> None:
         """Rest until an interrupt is pending, even with interrupts disabled."""
@@ -189,7 +230,7 @@ class Processors:
         self._idle.add(vp)
         self.halted.add(vp)
         if vp is self.current:
-            self._engine.stop()
+            self.stop_turn()
 
     def suspend(self, vp: VirtualProcessor) -> None:
         """Rest with the instruction pointer on the call; an interrupt is taken meanwhile."""
@@ -198,7 +239,7 @@ class Processors:
         self._suspended.add(vp)
         self.halted.add(vp)
         if vp is self.current:
-            self._engine.stop()
+            self.stop_turn()
 
     def resume(self, vp: VirtualProcessor) -> None:
         """Let a suspended processor run on."""
@@ -217,7 +258,7 @@ class Processors:
         self._engine.reset_context(self.context(vp))
         self._awake(vp)
         if vp is self.current:
-            self._engine.stop()
+            self.stop_turn()
 
     def startup_processor(self, vp: VirtualProcessor, vector: int) -> None:
         """Start in real mode at ``vector << 12``."""
@@ -266,7 +307,7 @@ class Processors:
         self._engine.share(here, there)
         if vp.run_state is not RunState.RUNNING and vp is self.current:
             # Nobody has started the VTL that it comes to.
-            self._engine.stop()
+            self.stop_turn()
         if vp is self.current and not self.halted and not self._resting:
             # The usual case, which a guest with a secure kernel makes all the time.
             self._engine.switch(there)
@@ -289,7 +330,7 @@ class Processors:
             if idle:
                 self._idle.add(vp)
             if vp is self.current:
-                self._engine.stop()
+                self.stop_turn()
         elif vp is self.current and vp.interrupting_vtl() is not None:
             self.leave_block()
 
@@ -358,16 +399,13 @@ class Processors:
     def deadline_changed(self) -> None:
         """Let the current turn end no later than the next deadline."""
         deadline = self._partition.timers.next_deadline()
-        if deadline is not None:
-            self.end_turn_by(deadline)
+        if deadline is not None and not self._engine.host_time:
+            self._end_turn_at(self._count_at(deadline))
 
-    def end_turn_by(self, time_ns: int) -> None:
-        """Let the current turn end at a virtual time, if it does not end earlier."""
+    def _count_at(self, time_ns: int) -> int:
+        """The count of the engine at a virtual time, if no processor rests until then."""
         engine = self._engine
-        if engine.host_time:
-            return
-        limit = max(0, -(-(time_ns - engine.skew) // engine.factor))
-        engine.limit = min(engine.limit, limit)
+        return max(0, -(-(time_ns - engine.skew) // engine.factor))
 
     def reset(self) -> None:
         """The guest asked for a reset."""
