@@ -49,12 +49,14 @@ from tests.guests.vtl import (
     get_register,
     handle_intercepts,
     intercepts,
+    keep_registers,
     must_succeed,
     protect,
     run_vtls,
     set_register,
     skip_instruction,
     store,
+    take_messages,
     vtl_call,
     vtl_return,
 )
@@ -393,6 +395,84 @@ def test_mode_based_execution(mask: int, mbec: bool, smep: bool, refused: list[s
     )
     names = {user: "user", kernel: "kernel"}
     assert [names[each["guest_physical_address"]] for each in intercepts(run)] == refused
+
+
+TOGGLE_SMEP = f"mov rax, cr4; xor eax, {SMEP}; mov cr4, rax"
+CR4 = 0x40003
+
+
+def toggle_smep_of_vtl_0() -> str:
+    """Change CR4.SMEP of VTL 0 from VTL 1."""
+    return f"""
+        {get_register(CR4, vtl=0, own=1)}
+        mov r10, rax
+        xor r10, {SMEP}
+        {set_register(CR4, vtl=0, own=1)}
+        {must_succeed()}
+    """
+
+
+@pytest.mark.parametrize("by", ["mov", "vtl-1"])
+def test_smep_decides_at_each_fetch_which_permission_governs_user_code(by: str) -> None:
+    """User code runs with SMEP, is refused without it, and runs again with it; kernel code never.
+
+    What the handler grants is taken back before the next attempt, so that each is a fresh one.
+    """
+    user, kernel = CODE, CODE + 0x1000
+    guard_again = "\n".join(protect(page, R | USER_EXECUTE) for page in (user, kernel))
+    change = TOGGLE_SMEP if by == "mov" else vtl_call()
+    attempt = """
+        mov r12, rsp
+        mov qword ptr [{hook}], {label}
+        {enter}
+    {label}:
+        mov rsp, r12
+        mov eax, {window}
+        call rax
+        {mark}
+    """
+    attempts = [
+        attempt.format(
+            hook=HOOKS + 8 * 0x80,
+            label=f"back_{number}",
+            enter=user_mode(str(WINDOW)),
+            window=WINDOW + 0x1000,
+            mark=f"mov rax, {LOG_END}\nmov rax, [rax]\n{put('rax')}",
+        )
+        for number in range(4)
+    ]
+    handler = f"""
+        {take_messages("taken")}
+        mov eax, {assist_page(1) + 8}
+        cmp dword ptr [rax], 1
+        je called
+        {grant_the_page_of_the_message()}
+        jmp handled
+    called:
+        {guard_again}
+        {toggle_smep_of_vtl_0() if by == "vtl-1" else ""}
+    handled:
+    """
+    between = vtl_call() if by == "mov" else ""
+    run = run_vtls(
+        vtl_call() + "".join(f"\n{change}\n{each}\n{between}" for each in attempts),
+        f"""
+        {set_register(SECURE_CONFIG_VTL0, 1, own=1)}
+        {enable_protection()}
+        {guard_again}
+    handling:
+        {vtl_return()}
+        {keep_registers(handler)}
+        jmp handling
+        """,
+        flags=ENABLE_MBEC,
+        memory=window(user | 5, kernel | 1) | KERNEL_ONLY | {user: b"\xcd\x80", kernel: b"\xc3"},
+    )
+    # SMEP is off at the start, so it is on in the first and the third attempt.
+    names = {user: "user", kernel: "kernel"}
+    told = [names[each["guest_physical_address"]] for each in intercepts(run)]
+    assert told == ["kernel", "user", "kernel", "kernel", "user", "kernel"]
+    assert [(end - LOG) // 256 for end in run.words(4)] == [1, 3, 4, 6]
 
 
 # --- defaults, overlays, tables and parameters -------------------------------------------------
