@@ -51,7 +51,7 @@ def test_an_nmi_wakes() -> None:
     world = machine(f"{start_others(1)}\nforever:\njmp forever")
     world.run(5_000_000)
     other = world.partition.processors[1]
-    world.processors.nmi(other)
+    other.nmi(0)
     assert world.processors.halted == set()
 
 

@@ -8,7 +8,7 @@ def test_effects_are_kept_in_order() -> None:
     flush = TranslationFlush((vp,), 0, None)
     box.effects.flush_translations(flush)
     box.effects.yield_turn(vp)
-    box.effects.nmi(vp)
+    box.effects.nmi(vp, 0)
     assert [effect.name for effect in box.effects.effects] == [
         "flush_translations",
         "yield_turn",

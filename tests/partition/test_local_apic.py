@@ -106,7 +106,7 @@ def test_init_and_start_up_messages(make_partition: MakePartition) -> None:
 def test_an_nmi_goes_past_the_apic(make_partition: MakePartition) -> None:
     box = make_partition(2)
     enabled_apics(box)[0].write_icr(1 << 56 | 4 << 8 | 2)
-    assert box.effects.named("nmi") == [(box.partition.by_apic_id[1],)]
+    assert box.effects.named("nmi") == [(box.partition.by_apic_id[1], 0)]
 
 
 def test_an_illegal_vector_is_an_error_that_the_status_register_shows() -> None:

@@ -67,6 +67,19 @@ def test_interrupts_that_the_lower_vtl_could_not_take(vp: VirtualProcessor) -> N
     assert vp.pending_vector() is None
 
 
+def test_a_non_maskable_interrupt_that_the_lower_vtl_takes_whatever_its_flags_are(
+    vp: VirtualProcessor,
+) -> None:
+    vp.partition.effects.write_register(vp, 0, R.RFLAGS, 2)
+    vp.nmi(0)
+    assert vp.pending_vector() == VECTOR
+    assert asserted(vp)
+    vp.current.apic.acknowledge()
+    vp.current.apic.eoi()
+    vp.nmi(1)
+    assert vp.pending_vector() is None, "one of its own is no notification"
+
+
 def test_not_while_it_is_disabled(make_partition: MakePartition) -> None:
     box = make_partition()
     vp = secure_processor(box, VECTOR)

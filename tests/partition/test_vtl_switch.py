@@ -177,6 +177,21 @@ class TestInterrupts:
         box.partition.vsm.vtl_return(vp, True)
         assert vp.interrupting_vtl() == 1
 
+    def test_a_non_maskable_one_enters_whatever_the_task_priority_is(
+        self, box: StandalonePartition
+    ) -> None:
+        vp = enable(box)
+        view = with_assist_page(vp)
+        vp.vtls[1].apic.write_task_priority(0xF0)
+        vp.nmi(1)
+        assert vp.interrupting_vtl() == 1
+        assert box.effects.named("nmi") == [(vp, 1)]
+        box.partition.vsm.interrupt_entry(vp, 1)
+        assert (vp.active_vtl, view[8]) == (1, INTERRUPT)
+        vp.nmi(0)
+        box.partition.vsm.vtl_return(vp, True)
+        assert vp.interrupting_vtl() is None, "each was taken where it belongs"
+
     def test_a_processor_that_was_not_started(self, make_partition: MakePartition) -> None:
         box = make_partition()
         enable(box, count=2)

@@ -183,9 +183,10 @@ class Processors:
         return vp.interrupting_vtl() is not None or self._own_interrupt(vp)
 
     def _own_interrupt(self, vp: VirtualProcessor) -> bool:
-        return self._pending(vp) and (
-            vp in self._idle or self._engine.interrupts_enabled(self.context(vp))
-        )
+        context = self.context(vp)
+        if self._engine.takes_nmi(context):
+            return True
+        return self._pending(vp) and (vp in self._idle or self._engine.interrupts_enabled(context))
 
     # --- the partition's effects ---------------------------------------------------------------
 
@@ -225,7 +226,7 @@ class Processors:
 
     def idle(self, vp: VirtualProcessor) -> None:
         """Rest until an interrupt is pending, even with interrupts disabled."""
-        if self._pending(vp):
+        if self._pending(vp) or self._engine.takes_nmi(self.context(vp)):
             return
         self._idle.add(vp)
         self.halted.add(vp)
@@ -372,10 +373,9 @@ class Processors:
 
     # --- others --------------------------------------------------------------------------------
 
-    def nmi(self, vp: VirtualProcessor) -> None:
-        """Assert the non-maskable interrupt."""
-        self._engine.set_nmi(self.context(vp))
-        self._awake(vp)
+    def nmi(self, vp: VirtualProcessor, vtl: int) -> None:
+        """Assert the non-maskable interrupt of a VTL."""
+        self._engine.set_nmi(self.context(vp, vtl))
 
     def read_register(self, vp: VirtualProcessor, vtl: int, name: int) -> int:
         """A register of the processor."""

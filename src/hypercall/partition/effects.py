@@ -71,8 +71,11 @@ class Effects(Protocol):
     def startup_processor(self, vp: "VirtualProcessor", vector: int) -> None:
         """Start a VP that waits for it in real mode at ``vector << 12``."""
 
-    def nmi(self, vp: "VirtualProcessor") -> None:
-        """Make a non-maskable interrupt pending on the VP."""
+    def nmi(self, vp: "VirtualProcessor", vtl: int) -> None:
+        """Make a non-maskable interrupt pending in a VTL of the VP, which takes it when it runs.
+
+        Whether the VP wakes up is to be seen at the `interrupt_changed` that follows.
+        """
 
     def read_register(self, vp: "VirtualProcessor", vtl: int, name: int) -> int:
         """Return a register of the processor itself, by HV_REGISTER_NAME.
@@ -241,9 +244,9 @@ class RecordingEffects:
         """Record the effect."""
         self._record("startup_processor", vp, vector)
 
-    def nmi(self, vp: "VirtualProcessor") -> None:
+    def nmi(self, vp: "VirtualProcessor", vtl: int) -> None:
         """Record the effect."""
-        self._record("nmi", vp)
+        self._record("nmi", vp, vtl)
 
     def read_register(self, vp: "VirtualProcessor", vtl: int, name: int) -> int:
         """Return what was last written to the register, or 0."""

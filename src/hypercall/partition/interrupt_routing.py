@@ -63,7 +63,6 @@ def deliver(
         vector: the interrupt vector, or the start-up vector.
         level: the interrupt is level-triggered.
     """
-    effects = partition.effects
     if mode == DeliveryMode.FIXED or mode == DeliveryMode.EXTERNAL:
         for apic in targets:
             apic.request(vector, level)
@@ -75,7 +74,7 @@ def deliver(
             best.request(vector, level)
     elif mode == DeliveryMode.NMI:
         for apic in targets:
-            effects.nmi(apic.owner.vp)
+            apic.owner.vp.nmi(apic.owner.vtl)
     elif mode == DeliveryMode.INIT:
         for apic in targets:
             apic.owner.vp.init(apic.owner.vtl)

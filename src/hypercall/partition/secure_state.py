@@ -33,6 +33,7 @@ class SecureState:
         intercept_control: the CrInterceptControl register.
         cr0_mask, cr4_mask, misc_enable_mask: the mask registers; all ones masks nothing.
         must_enter: an intercept waits for it, so that it runs next, whatever its TPR is.
+        nmi_waits: a non-maskable interrupt of it waits, because another VTL runs.
         intercept_queued: the message of an intercept still waits for its slot.
         pending_event: the PENDING_EVENT0 register until the VTL runs.
     """
@@ -50,6 +51,7 @@ class SecureState:
         "long_mode",
         "misc_enable_mask",
         "must_enter",
+        "nmi_waits",
         "pending_event",
         "scrubbed",
         "started",
@@ -74,6 +76,7 @@ class SecureState:
         self.cr4_mask = ALL_BITS
         self.misc_enable_mask = ALL_BITS
         self.must_enter = False
+        self.nmi_waits = False
         self.intercept_queued = False
         self.pending_event = 0
         self._asserted = False

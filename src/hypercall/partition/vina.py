@@ -20,9 +20,15 @@ def notify_of_lower_interrupts(vp: "VirtualProcessor") -> None:
     if not VINA_ENABLED.get(secure.vina) or secure.vina_asserted:
         return
     for vtl, state in vp.vtls.items():
-        if vtl < active and state.apic.pending_vector() is not None:
-            flags = vp.partition.effects.read_register(vp, vtl, RegisterName.RFLAGS)
-            if flags & _INTERRUPT_FLAG:
-                secure.vina_asserted = True
-                vp.vtls[active].apic.request(VINA_VECTOR.get(secure.vina))
-                return
+        if vtl < active and (state.secure.nmi_waits or _takes_interrupt(vp, vtl)):
+            secure.vina_asserted = True
+            vp.vtls[active].apic.request(VINA_VECTOR.get(secure.vina))
+            return
+
+
+def _takes_interrupt(vp: "VirtualProcessor", vtl: int) -> bool:
+    """Return whether a VTL would take an interrupt at once if it ran."""
+    if vp.vtls[vtl].apic.pending_vector() is None:
+        return False
+    flags = vp.partition.effects.read_register(vp, vtl, RegisterName.RFLAGS)
+    return bool(flags & _INTERRUPT_FLAG)

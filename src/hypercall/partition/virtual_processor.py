@@ -140,11 +140,22 @@ class VirtualProcessor:
         """
         return not vtl and not self.highest_vtl and not self.partition.vsm.denies_startup(vtl)
 
+    def nmi(self, vtl: int) -> None:
+        """Receive a non-maskable interrupt of a VTL.
+
+        It is an interrupt like others to the other VTLs, but no task priority holds it back
+        (inferred: the TLFS has interrupts of a VTL and does not single this one out).
+        """
+        self.vtls[vtl].secure.nmi_waits = vtl != self.active_vtl
+        self.partition.effects.nmi(self, vtl)
+        self.interrupt_requested(vtl)
+
     def init(self, vtl: int = 0) -> None:
         """Receive an INIT: the processor resets and waits for its start-up message."""
         if not self._obeys_start_up(vtl):
             return
         self.vtls[vtl].apic.reset()
+        self.vtls[vtl].secure.nmi_waits = False
         if not self.bootstrap:
             self.vtls[vtl].secure.started = False
             self.run_state = RunState.WAITING_FOR_START_UP
@@ -172,11 +183,13 @@ class VirtualProcessor:
         state = self.vtls[vtl]
         state.apic.reset()
         state.secure.started = True
+        state.secure.nmi_waits = False
         first = [each for each in self.vtls if each > vtl and not self.vtls[each].secure.entered]
         if self.run_state is RunState.RUNNING:
             first.append(self.active_vtl)
         self.active_vtl = max(vtl, *first) if first else vtl
         self.current.secure.entered = True
+        self.current.secure.nmi_waits = False
         self.run_state = RunState.RUNNING
         self.partition.effects.start_processor(self, vtl, context)
 
@@ -184,16 +197,19 @@ class VirtualProcessor:
         """Return the highest VTL above the active one that has to run now, or None.
 
         It has an interrupt that its task priority allows, whatever RFLAGS.IF of either VTL is
-        (TLFS, VSM, virtual interrupt management), or an intercept waits for it.
+        (TLFS, VSM, virtual interrupt management), a non-maskable one, or an intercept waits.
         """
         vtls = self.vtls
         if len(vtls) == 1:
             return None
         for vtl in range(HIGHEST_VTL, self.active_vtl, -1):
             state = vtls.get(vtl)
-            if state is not None and (
-                state.secure.must_enter or (state.apic.irr and state.apic.pending_vector())
-            ):
+            if state is None:
+                continue
+            secure = state.secure
+            if secure.must_enter or secure.nmi_waits:
+                return vtl
+            if state.apic.irr and state.apic.pending_vector():
                 return vtl
         return None
 

@@ -267,7 +267,8 @@ class VirtualSecureMode:
 
         The entry reason is an interrupt if there is one to take, otherwise an intercept.
         """
-        interrupt = vp.vtls[vtl].apic.pending_vector() is not None
+        state = vp.vtls[vtl]
+        interrupt = state.secure.nmi_waits or state.apic.pending_vector() is not None
         reason = VtlEntryReason.INTERRUPT if interrupt else VtlEntryReason.INTERCEPT
         vtl_switch.enter(vp, vtl, reason)
 

@@ -90,6 +90,7 @@ def _switch(vp: "VirtualProcessor", source: int, target: int) -> None:
     secure = state.secure
     vp.run_state = _RUNNING if secure.started else _WAITING
     secure.entered = True
+    secure.nmi_waits = False
     secure.pending_event = 0
     vp.partition.effects.switch_vtl(vp, source, target)
     if secure.vina:

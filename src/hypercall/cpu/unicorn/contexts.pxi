@@ -215,6 +215,16 @@ cdef class Contexts(Translator):
         """Asserts the non-maskable interrupt of a context."""
         self.change_request(number, REQUEST_NMI, True)
 
+    def takes_nmi(self, int number):
+        """Whether a context has a non-maskable interrupt and is not in the handler of another."""
+        cdef uint32_t request = self.contexts[number].interrupt_request
+        if number == self.current:
+            request = u32(self.cs, CS_INTERRUPT_REQUEST)[0]
+        return (
+            (request & REQUEST_NMI) != 0
+            and not u32(self.context_env(number), ENV_HFLAGS2)[0] & HF2_NMI
+        )
+
     cdef void change_request(self, int number, uint32_t bit, bint on):
         cdef uint32_t *request = &self.contexts[number].interrupt_request
         if number == self.current:

@@ -182,11 +182,16 @@ cdef int acknowledge_for(void *data) noexcept:
     cdef Engine engine = <Engine>data
     cdef int vector = engine.acknowledge()
     if vector >= 0:
-        engine.statistics.interrupts += 1
-        # If the delivery is abandoned half-way, it must be made again.
-        engine.contexts[engine.current].delivering = vector
-        engine.contexts[engine.current].delivering_exception = False
+        delivers(data, vector)
     return vector
+
+
+cdef void delivers(void *data, int vector) noexcept:
+    cdef Engine engine = <Engine>data
+    engine.statistics.interrupts += 1
+    # If the delivery is abandoned half-way, it must be made again.
+    engine.contexts[engine.current].delivering = vector
+    engine.contexts[engine.current].delivering_exception = False
 
 
 cdef void delivered(void *data) noexcept:
@@ -230,10 +235,16 @@ cdef bint take_interrupt(void *cs, int request) noexcept:
             delivered(engine)
             u32(cs, CS_EXCEPTION_INDEX)[0] = <uint32_t>-1
             return True
-    if request & REQUEST_NMI and not u32(env, ENV_HFLAGS2)[0] & HF2_NMI:
+    if (
+        request & REQUEST_NMI
+        and not u32(env, ENV_HFLAGS2)[0] & HF2_NMI
+        and not u32(env, ENV_HFLAGS)[0] & HF_INHIBIT
+    ):
         u32(cs, CS_INTERRUPT_REQUEST)[0] &= ~<uint32_t>REQUEST_NMI
         u32(env, ENV_HFLAGS2)[0] |= HF2_NMI
+        delivers(engine, 2)
         do_interrupt_x86_hardirq_x86_64(env, 2, 1)
+        delivered(engine)
         return True
     if (
         request & REQUEST_HARD
