@@ -1,12 +1,22 @@
 """Registers of VTL 0 whose accesses VTL 1 intercepts; ids are those of the case list."""
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from tests.guests.assembly import catch, put, put_fault, read_msr, write_msr
+from tests.guests.assembly import (
+    back_to_64,
+    catch,
+    compatibility_mode,
+    put,
+    put_fault,
+    put_word,
+    read_msr,
+    write_msr,
+)
 from tests.guests.kit import GuestRun, assemble
-from tests.guests.layout import DATA_64, POINTERS, SHARED
+from tests.guests.layout import DATA, GDT, POINTERS, SHARED, TASK
 from tests.guests.vtl import (
     CR0_MASK,
     CR4_MASK,
@@ -279,30 +289,118 @@ def test_clts_is_a_write_of_cr0() -> None:
     assert (told["register_name"], told.length) == (RegisterName.CR0, 2)
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "control"),
-    [
-        pytest.param(
-            f"mov rbx, {POINTERS}\nwriting:\nlgdt [rbx]", RegisterName.GDTR, 15, id="gdtr"
-        ),
-        pytest.param(
-            f"mov rbx, {POINTERS + 16}\nwriting:\nlidt [rbx]", RegisterName.IDTR, 16, id="idtr"
-        ),
-        pytest.param("xor ebx, ebx\nwriting:\nlldt bx", RegisterName.LDTR, 17, id="ldtr"),
-        pytest.param(f"mov ebx, {DATA_64}\nwriting:\nltr bx", RegisterName.TR, 18, id="tr"),
-    ],
-)
-def test_loads_of_descriptor_tables(text: str, name: RegisterName, control: int) -> None:
+@dataclass(frozen=True)
+class TableLoad:
+    """One load of a descriptor table register.
+
+    Attributes:
+        instruction: it.
+        name: the register.
+        control: its bit of CrInterceptControl.
+        source: the selector, or the linear address of the operand in memory.
+        before: text before it.
+        memory: whether the operand is in memory.
+    """
+
+    instruction: str
+    name: RegisterName
+    control: int
+    source: int
+    before: str = ""
+    memory: bool = True
+
+
+GDTR, IDTR, LDTR, TR = (RegisterName[name] for name in ("GDTR", "IDTR", "LDTR", "TR"))
+FS_BASE = 0x7654_3000
+TABLE_LOADS = {
+    "lgdt": TableLoad("lgdt [rbx]", GDTR, 15, POINTERS, f"mov rbx, {POINTERS}"),
+    "lgdt-sib": TableLoad(
+        "lgdt [r9 + rbp * 4 - 8]", GDTR, 15, POINTERS, f"mov r9, {POINTERS}\nmov ebp, 2"
+    ),
+    "lidt": TableLoad("lidt [rbx]", IDTR, 16, POINTERS + 16, f"mov rbx, {POINTERS + 16}"),
+    "lidt-fs": TableLoad(
+        "lidt fs:[rbx]", IDTR, 16, FS_BASE + 8, write_msr(0xC0000100, FS_BASE) + "\nmov ebx, 8"
+    ),
+    "lldt": TableLoad("lldt bx", LDTR, 17, 0x1238, "mov ebx, 0x55551238", memory=False),
+    "lldt-memory": TableLoad("lldt [rbx]", LDTR, 17, SHARED + 8, f"mov ebx, {SHARED + 8}"),
+    "ltr": TableLoad("ltr r9w", TR, 18, TASK, f"mov r9d, {TASK}", memory=False),
+    "ltr-memory": TableLoad("ltr [rbx + 2]", TR, 18, SHARED + 10, f"mov ebx, {SHARED + 8}"),
+}
+
+
+@pytest.mark.parametrize("load", TABLE_LOADS.values(), ids=TABLE_LOADS)
+def test_loads_of_descriptor_tables(load: TableLoad) -> None:
+    length = len(assemble(load.instruction))
     run = intercept(
-        1 << control,
-        f"{text}\nmov rax, writing\n{put('rax')}\nstr ax\nmov [{SHARED}], ax",
-        handler=skip_instruction(3),
+        1 << load.control,
+        f"{load.before}\nwriting:\n{load.instruction}\nmov rax, writing\n{put('rax')}\n"
+        f"str ax\nmov [{SHARED}], ax",
+        handler=skip_instruction(length),
     )
     (rip,) = run.words(1)
     (told,) = intercepts(run)
-    assert (told.kind, told["register_name"]) == (MessageType.REGISTER_INTERCEPT, name)
-    assert (told["rip"], told.length) == (rip, 3)
+    assert (told.kind, told["register_name"]) == (MessageType.REGISTER_INTERCEPT, load.name)
+    assert (told["rip"], told.length) == (rip, length)
+    assert told["flags"] == load.memory
+    assert int.from_bytes(told["source_value"], "little") == load.source
     assert run.memory(SHARED, 1) == b"\x38"
+
+
+def test_a_load_of_narrow_code_adds_the_base_of_its_segment() -> None:
+    """In compatibility mode addresses wrap at 32 bits; the handler lets VTL 0 go on behind it."""
+    run = intercept(
+        1 << 15,
+        f"""
+        {compatibility_mode("narrow")}
+        .code32
+    narrow:
+        mov ebx, {POINTERS + 0x1000}
+        mov ecx, -0x1000
+        .byte 0x0F, 0x01, 0x14, 0x0B  # LGDT [EBX + ECX]
+        {back_to_64("wide")}
+    wide:
+        """,
+        handler=skip_instruction(4),
+    )
+    (told,) = intercepts(run)
+    assert (told["flags"], told.length) == (1, 4)
+    assert int.from_bytes(told["source_value"], "little") == POINTERS
+
+
+def test_loads_that_nobody_can_be_told_of_are_carried_out() -> None:
+    """VTL 1 has neither SINT0 nor an assist page at first, and hears of loads once it has."""
+    table = DATA + 0x1000
+    load = f"mov rbx, {DATA}\nlgdt [rbx]\nsgdt [{SHARED}]\nmov ax, {TASK}\nmov rbx, {POINTERS}"
+    run = run_vtls(
+        f"""
+        {vtl_call()}
+        {load}
+        {put_word(SHARED + 2)}
+        lgdt [rbx]
+        {vtl_call()}
+        {load}
+        {put_word(SHARED + 2)}
+        """,
+        f"""
+        {write_msr(0x40000090, 0x10000)}
+        {write_msr(0x40000073, 0)}
+        {set_register(CR_INTERCEPT_CONTROL, 0xF << 15, own=1)}
+        {must_succeed()}
+        {vtl_return(1)}
+        {write_msr(0x40000090, 0x30)}
+        {handle_intercepts(skip_instruction(3))}
+        """,
+        memory={DATA: struct.pack("<HQ", 0x57, table), table: bytes(8) + descriptors()},
+    )
+    # The second time the intercept's handler leaves the load out.
+    assert run.words(2) == [table, GDT]
+    assert len(intercepts(run)) == 1
+
+
+def descriptors() -> bytes:
+    """What 64-bit code needs of a descriptor table, behind the null descriptor."""
+    words = (0x00CF_9B00_0000_FFFF, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
+    return struct.pack("<3Q", *words)
 
 
 def test_a_handler_refuses_with_an_exception() -> None:

@@ -305,21 +305,23 @@ class MachineExits:
     def control_write(self, register: int, value: int) -> bool:
         """A write of CR0 or CR4 that a higher VTL may want to see."""
         name = RegisterName.CR0 if register == 0 else RegisterName.CR4
-        return self._intercepted(name, value)
-
-    def table_write(self, register: str, instruction: bytes) -> None:
-        """A load of a descriptor table register that a higher VTL wants to see."""
-        self._intercepted(RegisterName[register], 0, memory_operand=True)
-
-    def _intercepted(self, name: RegisterName, value: int, *, memory_operand: bool = False) -> bool:
         vp = self._processors.current
         instruction = self.engine.instruction()
-        intercepted = self._partition.vsm.register_intercept(
-            vp, name, value, instruction, memory_operand=memory_operand
-        )
+        intercepted = self._partition.vsm.register_intercept(vp, name, value, instruction)
         if intercepted:
             self._processors.leave_block()
         return intercepted
+
+    def table_write(self, register: str, instruction: bytes) -> None:
+        """A load of a descriptor table register that a higher VTL wants to see.
+
+        If no VTL can be told of it, it is carried out, as a write of another register is.
+        """
+        vp = self._processors.current
+        if self._partition.vsm.table_intercept(vp, RegisterName[register], instruction):
+            self._processors.leave_block()
+        else:
+            self._processors.let_table_loads_pass()
 
     def halt(self) -> None:
         """HLT."""

@@ -66,6 +66,8 @@ class Processors:
         self._suspended: set[VirtualProcessor] = set()
         # VTLs that were left while they rested; whether they rested whatever IF is.
         self._resting: dict[tuple[VirtualProcessor, int], bool] = {}
+        # VTLs whose loads of descriptor tables pass, since nobody could be told of them.
+        self._passing: set[tuple[VirtualProcessor, int]] = set()
         self.external_interrupt: Callable[[], bool] = lambda: False
         self.on_wake: Callable[[], None] = lambda: None
         self.on_reset: Callable[[], None] = lambda: None
@@ -106,6 +108,8 @@ class Processors:
 
     def load(self, vp: VirtualProcessor) -> None:
         """Give the turn to a processor, in the highest VTL that has an interrupt for it."""
+        if self._passing:
+            self._intercept_again()
         target = vp.interrupting_vtl()
         if target is not None:
             self._partition.vsm.interrupt_entry(vp, target)
@@ -304,6 +308,8 @@ class Processors:
 
     def switch_vtl(self, vp: VirtualProcessor, source: int, target: int) -> None:
         """Carry the shared registers over; a running VP goes on in the target's context."""
+        if self._passing:
+            self._intercept_again()
         here, there = self._contexts[vp.index, source], self._contexts[vp.index, target]
         self._engine.share(here, there)
         if vp.run_state is not RunState.RUNNING and vp is self.current:
@@ -344,10 +350,7 @@ class Processors:
 
     def intercepts_changed(self, vp: VirtualProcessor, vtl: int) -> None:
         """Let writes of the intercepted registers exit."""
-        bits = vp.vtls[vtl].intercepted
-        controls = (1 if bits & _CR0_WRITE else 0) | (1 << 4 if bits & _CR4_WRITE else 0)
-        tables = bits >> _FIRST_TABLE_WRITE & 0xF
-        self._engine.intercept_writes(self.context(vp, vtl), controls, tables)
+        self._intercept_writes(vp, vtl)
         wanted = 0
         for other in self._partition.processors:
             for state in other.vtls.values():
@@ -355,6 +358,24 @@ class Processors:
         trapped = {msr for bit, msr in _INTERCEPTED_MSRS if wanted >> bit & 1}
         for msr in {msr for _, msr in _INTERCEPTED_MSRS}:
             self._engine.trap_msr(msr, msr in trapped)
+
+    def _intercept_writes(self, vp: VirtualProcessor, vtl: int, *, tables: bool = True) -> None:
+        bits = vp.vtls[vtl].intercepted
+        controls = (1 if bits & _CR0_WRITE else 0) | (1 << 4 if bits & _CR4_WRITE else 0)
+        wanted = bits >> _FIRST_TABLE_WRITE & 0xF if tables else 0
+        self._engine.intercept_writes(self.context(vp, vtl), controls, wanted)
+
+    def let_table_loads_pass(self) -> None:
+        """Let loads of descriptor tables no longer exit, until a higher VTL may have changed."""
+        vp = self.current
+        self._intercept_writes(vp, vp.active_vtl, tables=False)
+        self._passing.add((vp, vp.active_vtl))
+
+    def _intercept_again(self) -> None:
+        for vp, vtl in self._passing:
+            if vtl in vp.vtls:
+                self._intercept_writes(vp, vtl)
+        self._passing.clear()
 
     def inject_exception(
         self, vp: VirtualProcessor, vtl: int, vector: int, error_code: int | None, parameter: int

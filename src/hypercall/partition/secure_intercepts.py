@@ -142,7 +142,8 @@ def msr_intercept(vp: "VirtualProcessor", index: int, old: int | None, value: in
             rdx=effects.read_register(vp, vp.active_vtl, _R.RDX),
             rax=effects.read_register(vp, vp.active_vtl, _R.RAX),
         )
-        return _deliver(vp, vtl, MessageType.X64_MSR_INTERCEPT, payload)
+        if _deliver(vp, vtl, MessageType.X64_MSR_INTERCEPT, payload):
+            return True
     return False
 
 
@@ -181,7 +182,8 @@ def register_intercept(
             register_name=name,
             source_value=value.to_bytes(16, "little"),
         )
-        return _deliver(vp, vtl, MessageType.REGISTER_INTERCEPT, payload)
+        if _deliver(vp, vtl, MessageType.REGISTER_INTERCEPT, payload):
+            return True
     return False
 
 

@@ -1,12 +1,14 @@
 """Virtual Secure Mode of a partition: its trust levels, and what they do to one another."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hypercall.partition import secure_intercepts as intercepts
 from hypercall.partition import vtl_switch
 from hypercall.partition.instruction_length import instruction_length
 from hypercall.partition.memory import PAGE_SIZE, Permission
+from hypercall.partition.operand import two_byte_operand
 from hypercall.partition.vtl_protections import VtlProtections
 from hypercall.tlfs.assist_page import VtlEntryReason
 from hypercall.tlfs.registers import (
@@ -24,6 +26,7 @@ PAGES_PER_PARTITION = 2
 """The overlay pages that a VTL can need for the partition: hypercall page and reference TSC."""
 
 _CR4_SMEP = 1 << 20
+_SELECTOR = 0xFFFF
 _SELECTOR_SHIFT = 96
 _LONG_MODE_ACTIVE = 1 << 10
 _CS_LONG = 1 << 125
@@ -371,11 +374,34 @@ class VirtualSecureMode:
         length = self._length(vp, instruction)
         return intercepts.register_intercept(vp, name, value, length, memory_operand=memory_operand)
 
+    def table_intercept(self, vp: "VirtualProcessor", name: int, instruction: bytes) -> bool:
+        """Tell a higher VTL of LGDT, LIDT, LLDT or LTR, if it wants, with what they load.
+
+        That is the selector of a register operand, or the linear address of one in memory.
+
+        Args:
+            vp: the virtual processor, its registers as before the instruction.
+            name: `RegisterName` of the register that is loaded.
+            instruction: the bytes of code at RIP, up to 16, as for `memory_violation`.
+
+        Returns:
+            True when an intercept is on its way: the instruction must not retire.
+        """
+        read = partial(self._partition.effects.read_register, vp, vp.active_vtl)
+        operand = two_byte_operand(instruction, self._code_bits(vp), read)
+        if operand is None or operand.register is None:
+            address = operand.address if operand else 0
+            return self.register_intercept(vp, name, address, instruction, memory_operand=True)
+        return self.register_intercept(vp, name, read(operand.register) & _SELECTOR, instruction)
+
     def _length(self, vp: "VirtualProcessor", instruction: bytes) -> int:
         """Return the length of the instruction in the mode of the VP, or 0 if it is not known."""
+        return instruction_length(instruction, self._code_bits(vp))
+
+    def _code_bits(self, vp: "VirtualProcessor") -> int:
+        """Return the operating mode of the VP's code: 16, 32 or 64."""
         cs = self._partition.effects.read_register(vp, vp.active_vtl, RegisterName.CS)
-        bits = 64 if cs & _CS_LONG else 32 if cs & _CS_BIG else 16
-        return instruction_length(instruction, bits)
+        return 64 if cs & _CS_LONG else 32 if cs & _CS_BIG else 16
 
     def msr_intercept(
         self, vp: "VirtualProcessor", index: int, value: int | None = None, old: int | None = None
