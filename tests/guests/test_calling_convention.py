@@ -20,15 +20,8 @@ from tests.guests.assembly import (
 )
 from tests.guests.hypercalls import UNDEFINED_OPCODE, Caller, Row
 from tests.guests.kit import Guest, assemble, run_guest
-from tests.guests.layout import (
-    CODE_16,
-    DATA,
-    DATA_16,
-    HYPERCALL_PAGE,
-    INPUT,
-    OUTPUT,
-    SHARED,
-)
+from tests.guests.layout import DATA, HYPERCALL_PAGE, INPUT, OUTPUT, SHARED
+from tests.guests.narrow_code import GO_TO_16_BITS, code_16, result_16
 
 from hypercall.partition.hypercall_page import CONTENT
 
@@ -56,10 +49,10 @@ class TestWhoMayCall:
         assert run.words(3) == [UNDEFINED_OPCODE, 0, HYPERCALL_PAGE]
 
     def test_real_mode_may_not(self) -> None:
-        assert far_from_long_mode(real_mode=True) == [UNDEFINED_OPCODE]
+        assert far_from_long_mode(real_mode=True) == UNDEFINED_OPCODE
 
     def test_16_bit_protected_mode_may(self) -> None:
-        assert far_from_long_mode(real_mode=False) == [2]
+        assert far_from_long_mode(real_mode=False) == 2
 
     @pytest.mark.parametrize("instruction", ["vmcall", "vmmcall"])
     def test_the_instruction_may_stand_anywhere(self, instruction: str) -> None:
@@ -78,53 +71,10 @@ class TestWhoMayCall:
         assert run_guest(text, memory={start: code}).words(1) == [2]
 
 
-def far_from_long_mode(*, real_mode: bool) -> list[int]:
-    """Leave long mode for 16-bit code, make an unknown call; returns the vector or the result.
-
-    The 16-bit code has its own interrupt table at 0: the handler of #UD stores its vector.
-    """
-    handler = assemble("mov ax, 6\nmov [0x7F00], ax\nmov al, 0\nout 0xF4, al\nhlt", 0x7E00, 16)
-    to_real = "mov eax, cr0\nand al, 0xFE\n.byte 0x0F, 0x22, 0xC0\n.byte 0xEA\n.word real, 0"
-    segments = "xor ax, ax\nmov ds, ax\nmov ss, ax"
-    code = assemble(
-        f"""
-        mov ax, {DATA_16}
-        mov ds, ax
-        mov es, ax
-        mov ss, ax
-        mov eax, cr0
-        and eax, 0x7FFFFFFF
-        .byte 0x0F, 0x22, 0xC0
-        mov ecx, 0xC0000080
-        xor eax, eax
-        xor edx, edx
-        wrmsr
-        {to_real if real_mode else "nop"}
-    real:
-        {segments if real_mode else "nop"}
-        lidt [0x7D00]
-        mov sp, 0x7C00
-        mov eax, 0xBEEF
-        xor edx, edx
-        vmcall
-        mov [0x7F00], ax
-        mov al, 0
-        out 0xF4, al
-        hlt
-        """,
-        0x7000,
-        16,
-    )
-    run = run_guest(
-        f"push {CODE_16}\npush 0x7000\nretfq",
-        memory={
-            0x7000: code,
-            0x7D00: struct.pack("<HI", 0x3FF, 0),
-            6 * 4: struct.pack("<HH", 0x7E00, 0),
-            0x7E00: handler,
-        },
-    )
-    return [struct.unpack("<H", run.memory(0x7F00, 2))[0]]
+def far_from_long_mode(*, real_mode: bool) -> int:
+    """Leave long mode for 16-bit code, make an unknown call; returns the vector or the result."""
+    call = "mov eax, 0xBEEF\nxor edx, edx\nvmcall"
+    return result_16(run_guest(GO_TO_16_BITS, memory=code_16(call, real_mode=real_mode)))
 
 
 class TestRegisters:
