@@ -15,7 +15,20 @@ def test_list_has_every_call_and_whether_it_is_implemented(
         (line,) = [line for line in lines if line.split()[:1] == [f"{declaration.code:#06x}"]]
         assert declaration.name in line.split()
         assert line.rstrip().endswith("not yet") != (declaration.code in HANDLERS)
-    assert lines[-1].startswith(f"32 calls, {len(HANDLERS)} of them implemented")
+    beside = [each for each in DECLARATIONS if not each.in_reference_table]
+    counted = len(HANDLERS) - len(beside)
+    assert lines[-1].startswith(f"32 calls, {counted} of them implemented; 1 beside them, 1 of")
+
+
+def test_calls_beside_the_reference_table_have_a_table_of_their_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls_command()
+    out = capsys.readouterr().out
+    of_the_table, beside = out.split("Beside the reference table")
+    assert of_the_table.count(" 0x") == 32
+    assert beside.count(" 0x") == 1
+    assert "HvCallTranslateVirtualAddress" in beside
 
 
 @pytest.mark.parametrize("name", ["0x5C", "HvPostMessage", "hvcallpostmessage", "POST_MESSAGE"])

@@ -55,4 +55,4 @@ def test_an_exception_ends_a_stop_and_not_the_tour(run: Run) -> None:
     assert code == 1
     (line,) = [line for line in lines if line.startswith("0x005c")]
     assert "FAILED, exception 13 at 0x" in line
-    assert lines[-1] == "9 calls did not do what they must."
+    assert lines[-1] == "10 calls did not do what they must."

@@ -128,7 +128,7 @@ def _table(value: bytes) -> str:
     return f"{{base={table.base:#x} limit={table.limit:#x}}}"
 
 
-def _gpa_page(value: int) -> str:
+def _page(value: int) -> str:
     return f"{value << 12:#x}"
 
 
@@ -156,7 +156,8 @@ _WRITERS: Mapping[FieldKind, Callable[[Any], str]] = MappingProxyType(
         FieldKind.CONNECTION_ID: _hex,
         FieldKind.VP_SET_BANKS_MASK: _hex,
         FieldKind.BYTES: bytes_text,
-        FieldKind.GPA_PAGE: _gpa_page,
+        FieldKind.GPA_PAGE: _page,
+        FieldKind.GVA_PAGE: _page,
         FieldKind.GPA_RANGE: _gpa_range,
         FieldKind.GVA_RANGE: _gva_range,
         FieldKind.PARTITION_ID: _partition_id,

@@ -9,6 +9,7 @@ from hypercall.calls import (
     nested,
     processors,
     registers,
+    translation,
     virtual_trust_levels,
 )
 from hypercall.calls.registration import handlers_of
@@ -23,6 +24,7 @@ HANDLERS = handlers_of(
         nested,
         processors,
         registers,
+        translation,
         virtual_trust_levels,
     )
 )

@@ -49,30 +49,47 @@ def calls_command(
 def list_calls(
     declarations: Iterable[CallDeclaration], implemented: Collection[int]
 ) -> list[RenderableType]:
-    """Return the list of all calls.
+    """Return the list of all calls: those of the reference table, then those beside it.
 
     Args:
         declarations: the calls in order of their codes.
         implemented: the codes of those that have a handler.
     """
+    every = list(declarations)
+    found: list[RenderableType] = []
+    counts = []
+    for chosen, word in (
+        ([each for each in every if each.in_reference_table], "calls"),
+        ([each for each in every if not each.in_reference_table], "beside them"),
+    ):
+        if not chosen:
+            continue
+        if found:
+            found += ["", "[bold]Beside the reference table[/bold]"]
+        found.append(_table_of(chosen, implemented))
+        counted = sum(each.code in implemented for each in chosen)
+        counts.append(f"{len(chosen)} {word}, {counted} of them implemented")
+    return [*found, f"{'; '.join(counts)}; sizes in bytes."]
+
+
+def _table_of(
+    declarations: Iterable[CallDeclaration], implemented: Collection[int]
+) -> RenderableType:
     from rich.table import Table
 
     from hypercall.tlfs.reference import input_text, output_text
 
     table = Table("code", "name", "class", "input", "output", "implemented", box=None)
-    counted = 0
     for declaration in declarations:
-        has_handler = declaration.code in implemented
-        counted += has_handler
         table.add_row(
             f"{declaration.code:#06x}",
             declaration.name,
             declaration.call_class.value,
             input_text(declaration),
             output_text(declaration),
-            "yes" if has_handler else "not yet",
+            "yes" if declaration.code in implemented else "not yet",
         )
-    return [table, f"{table.row_count} calls, {counted} of them implemented; sizes in bytes."]
+    return table
 
 
 def describe_call(declaration: CallDeclaration, implemented: bool) -> list[RenderableType]:

@@ -35,7 +35,7 @@ from hypercall.machine.turns import Turns
 from hypercall.machine.vmbus import VmbusContactPoint
 from hypercall.partition.clock import ReferenceClock
 from hypercall.partition.debug_channel import DebugChannel
-from hypercall.partition.memory import GuestMemory
+from hypercall.partition.memory import GuestMemory, Permission
 from hypercall.partition.partition import ARENA_PAGES, Partition
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.calls import DECLARATIONS, Call
@@ -493,6 +493,28 @@ class Machine:
         if not self.partition.memory.is_ram(gpa // _PAGE):
             raise InputError(f"there is no RAM at {gpa:#x}: give an address in the guest's memory")
         self.partition.page_faults.evict(gpa // _PAGE)
+
+    def restrict(self, gpa: int, length: int, permissions: Permission) -> None:
+        """Set what the host's own mapping lets the guest do with pages, as read-only memory has.
+
+        Guest code that does something else gets #GP, in every VTL.
+
+        Args:
+            gpa: the guest-physical address of the first page.
+            length: in bytes; every page that it touches is meant.
+            permissions: what stays allowed.
+
+        Raises:
+            InputError: a page is no RAM.
+        """
+        pages = range(gpa // _PAGE, (gpa + length + _PAGE - 1) // _PAGE)
+        for page in pages:
+            if not self.partition.memory.is_ram(page):
+                raise InputError(
+                    f"there is no RAM at {page * _PAGE:#x}: give addresses in the guest's memory"
+                )
+        for page in pages:
+            self.partition.memory.restrict(page, permissions)
 
     def call(
         self,

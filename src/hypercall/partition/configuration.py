@@ -58,6 +58,7 @@ DEFAULT_FEATURES = (
     | Feature.HYPERCALL_MSR_LOCK
     | Feature.DIRECT_SYNTHETIC_TIMERS
     | Feature.CROSS_VTL_FLUSH
+    | Feature.TRANSLATE_GVA_FLAGS
 )
 """The features of what is implemented."""
 

@@ -117,6 +117,7 @@ class GuestMemory:
         address_bits: the width of a guest-physical address.
         page_limit: the number of pages of the address space.
         listener: who is told of changes.
+        evicted: the pages of RAM that the host has taken out.
         protections: what VTLs have forbidden lower ones, or None while that is nothing.
     """
 
@@ -140,6 +141,7 @@ class GuestMemory:
         self.listener: MemoryListener | None = None
         self.evicted: set[int] = set()
         self.protections: PageProtections | None = None
+        self._host_permissions: dict[int, Permission] = {}
         self._overlays: tuple[dict[int, list[OverlayPage]], ...] = tuple(
             {} for _ in range(vtl_count)
         )
@@ -159,10 +161,13 @@ class GuestMemory:
         offset = self.ram_offset(page)
         if offset is None:
             return None
+        host = ALL_PERMISSIONS
+        if self._host_permissions:
+            host = self._host_permissions.get(page, ALL_PERMISSIONS)
         if self.protections is None:
-            return Resolution(Backing.RAM, offset, ALL_PERMISSIONS)
+            return Resolution(Backing.RAM, offset, host)
         allowed = self.protections.allowed(offset // PAGE_SIZE, vtl)
-        return Resolution(Backing.RAM, offset, Permission(allowed))
+        return Resolution(Backing.RAM, offset, Permission(allowed & host))
 
     def ram_offset(self, page: int) -> int | None:
         """Return the offset in `ram` of a guest-physical page, or None where there is no RAM."""
@@ -172,6 +177,24 @@ class GuestMemory:
         if HIGH_RAM_BASE <= gpa < self.high_end:
             return gpa - HIGH_RAM_BASE + LOW_RAM_LIMIT
         return None
+
+    def host_permissions(self, page: int) -> Permission:
+        """Return what the host lets the partition do with a page of RAM."""
+        return self._host_permissions.get(page, ALL_PERMISSIONS)
+
+    def restrict(self, page: int, permissions: Permission) -> None:
+        """Set what the host lets every VTL do with a page of RAM (TLFS, HV_MAP_GPA_FLAGS).
+
+        What it forbids raises #GP in guest code, and `GuestMemoryError` for a hypercall's
+        parameters, whatever higher VTLs allow.
+        """
+        if permissions == ALL_PERMISSIONS:
+            self._host_permissions.pop(page, None)
+        else:
+            self._host_permissions[page] = permissions
+        if self.listener is not None:
+            for vtl in range(len(self._overlays)):
+                self.listener.mapping_changed(vtl, page)
 
     def set_evicted(self, page: int, evicted: bool) -> None:
         """Say whether a page of RAM is out: guest code cannot reach it then, the host still can."""
@@ -207,6 +230,7 @@ class GuestMemory:
                 not overlays or ((gpa & 0xFFF) + length <= PAGE_SIZE and gpa >> 12 not in overlays)
             )
             and (self.protections is None or not self.protections.restricted(vtl))
+            and not self._host_permissions
         ):
             return self.ram[gpa : gpa + length].tobytes()
         pieces = []

@@ -39,7 +39,7 @@ class NestedFaultKind(Enum):
     MISCONFIGURATION = auto()
     """An entry has reserved bits or a combination that means nothing."""
     TABLE_INACCESSIBLE = auto()
-    """A table lies where there is no memory, or where the VTL may not read."""
+    """A table lies where there is no memory, or where the VTL may not read or set its bits."""
 
 
 class NestedFault(Exception):  # noqa: N818
@@ -170,10 +170,19 @@ class NestedSpace:
         if tracks:
             for slot, before, wanted in used:
                 if before & wanted != wanted:
-                    memory.write_u64(slot, before | wanted, self.vtl)
+                    self._mark(memory, slot, before | wanted, gpa, access)
         dirty = not tracks or bool((value | wanted) & dirty_bits)
         size = 1 << 12 + 9 * level
         return level, Translation(value & ADDRESS & ~(size - 1), allowed, dirty)
+
+    def _mark(
+        self, memory: GuestMemory, slot: int, value: int, gpa: int, access: NestedAccess
+    ) -> None:
+        try:
+            memory.write_u64(slot, value, self.vtl)
+        except GuestMemoryError:
+            kind = NestedFaultKind.TABLE_INACCESSIBLE
+            raise NestedFault(kind, gpa, access, 0) from None
 
 
 class NestedTranslation:
@@ -186,6 +195,7 @@ class NestedTranslation:
     def __init__(self, memory: GuestMemory) -> None:
         self._memory = memory
         self._spaces: dict[int, NestedSpace] = {}
+        self._running: dict[tuple[int, int], int] = {}
 
     @property
     def spaces(self) -> tuple[NestedSpace, ...]:
@@ -215,6 +225,31 @@ class NestedTranslation:
     def forget(self, root: int) -> None:
         """Remove an address space; one that is not known is none to remove."""
         self._spaces.pop(root & ADDRESS, None)
+        for place in [
+            place for place, each in self._running.items() if not (each ^ root) & ADDRESS
+        ]:
+            del self._running[place]
+
+    def run(self, root: int, *, vp_index: int = 0, vtl: int = 0) -> None:
+        """Say that a processor runs a nested guest of an address space from now on.
+
+        What its page tables give are that guest's physical addresses then, for whoever translates
+        them (`hypercall.partition.gva_translation`). The code that it executes does not notice.
+
+        Raises:
+            InputError: no such address space is registered.
+        """
+        if self.find(root) is None:
+            raise _unknown(root)
+        self._running[vp_index, vtl] = root
+
+    def stop(self, *, vp_index: int = 0, vtl: int = 0) -> None:
+        """Say that a processor runs no nested guest any more."""
+        self._running.pop((vp_index, vtl), None)
+
+    def running(self, vp_index: int, vtl: int) -> int | None:
+        """Return the root of the nested guest that a processor runs in a VTL, or None."""
+        return self._running.get((vp_index, vtl)) if self._running else None
 
     def find(self, root: int) -> NestedSpace | None:
         """Return the address space of a root; its bits 11:0 do not count."""
@@ -245,9 +280,7 @@ class NestedTranslation:
         """
         space = self.find(root)
         if space is None:
-            raise InputError(
-                f"no second-level address space has the root {root:#x}: register it first"
-            )
+            raise _unknown(root)
         if gpa >> _GPA_BITS:
             raise InputError(f"{gpa:#x} is no address of four levels: give one below 2**48")
         return space.translate(self._memory, gpa, access, vp_index)
@@ -273,3 +306,8 @@ class NestedTranslation:
     def reset(self) -> None:
         """Forget every address space."""
         self._spaces.clear()
+        self._running.clear()
+
+
+def _unknown(root: int) -> InputError:
+    return InputError(f"no second-level address space has the root {root:#x}: register it first")

@@ -95,3 +95,43 @@ class HeatType(IntEnum):
     COLD = 0
     HOT = 1
     COLD_DISCARD = 2
+
+
+class TranslateGvaFlags(FlagWord):
+    """HV_TRANSLATE_GVA_CONTROL_FLAGS without the input VTL; bits 6 to 10 came later."""
+
+    VALIDATE_READ = 1 << 0
+    VALIDATE_WRITE = 1 << 1
+    VALIDATE_EXECUTE = 1 << 2
+    PRIVILEGE_EXEMPT = 1 << 3
+    SET_PAGE_TABLE_BITS = 1 << 4
+    TLB_FLUSH_INHIBIT = 1 << 5
+    SUPERVISOR_ACCESS = 1 << 6
+    USER_ACCESS = 1 << 7
+    ENFORCE_SMAP = 1 << 8
+    OVERRIDE_SMAP = 1 << 9
+    SHADOW_STACK = 1 << 10
+
+
+class TranslateGvaResultCode(IntEnum):
+    """HV_TRANSLATE_GVA_RESULT_CODE; 9, GpaUnaccepted, is of isolated partitions only."""
+
+    SUCCESS = 0
+    PAGE_NOT_PRESENT = 1
+    PRIVILEGE_VIOLATION = 2
+    INVALID_PAGE_TABLE_FLAGS = 3
+    GPA_UNMAPPED = 4
+    GPA_NO_READ_ACCESS = 5
+    GPA_NO_WRITE_ACCESS = 6
+    GPA_ILLEGAL_OVERLAY_ACCESS = 7
+    INTERCEPT = 8
+
+
+class CacheType(IntEnum):
+    """HV_CACHE_TYPE of x64, which is the memory type of an entry of IA32_PAT."""
+
+    UNCACHED = 0
+    WRITE_COMBINING = 1
+    WRITE_THROUGH = 4
+    WRITE_PROTECTED = 5
+    WRITE_BACK = 6

@@ -123,6 +123,8 @@ class CallDeclaration:
         statuses: what it may return beside 2, 3 and 4.
         known: how much the public record says, for thin calls; else empty.
         aliases: other names that people use for it.
+        in_reference_table: it is one of the 32 calls of the reference table, and not one beside
+            them.
     """
 
     code: int
@@ -146,6 +148,7 @@ class CallDeclaration:
     statuses: tuple[StatusCondition, ...] = ()
     known: str = ""
     aliases: tuple[str, ...] = field(default=())
+    in_reference_table: bool = True
 
     @property
     def is_rep(self) -> bool:

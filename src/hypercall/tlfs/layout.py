@@ -24,6 +24,7 @@ class FieldKind(Enum):
     ADDRESS_SPACE = auto()
     GPA = auto()
     GPA_PAGE = auto()
+    GVA_PAGE = auto()
     GPA_RANGE = auto()
     GVA_RANGE = auto()
     PARTITION_ID = auto()

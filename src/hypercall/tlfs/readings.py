@@ -775,6 +775,44 @@ READINGS = (
         openvmm=_S.ACCESS_DENIED,
         none="allowed",
     ),
+    _reading(
+        "translate_other_partition",
+        "What answers HvCallTranslateVirtualAddress for a partition that is not the caller's?",
+        "TLFS HvCallTranslateVirtualAddress names no status; OpenVMM: 6; a fork of KVM: 3",
+        hyperv=_S.INVALID_PARTITION_ID,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=_S.INVALID_PARTITION_ID,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "translate_other_processor",
+        "What answers HvCallTranslateVirtualAddress for another virtual processor?",
+        "TLFS: the processor is a parameter; OpenVMM: 6; a fork of KVM: 3",
+        hyperv=None,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=None,
+        openvmm=_S.ACCESS_DENIED,
+        none="translated",
+    ),
+    _reading(
+        "translate_higher_vtl",
+        "What answers HvCallTranslateVirtualAddress for a VTL above the caller's?",
+        "OpenVMM: 6; a fork of KVM: 3",
+        hyperv=_S.ACCESS_DENIED,
+        kvm=_S.INVALID_HYPERCALL_INPUT,
+        xen=_S.ACCESS_DENIED,
+        openvmm=_S.ACCESS_DENIED,
+    ),
+    _reading(
+        "translate_own_vtl",
+        "What answers HvCallTranslateVirtualAddress for the VTL that the caller runs in?",
+        "TLFS names no such rule; a fork of KVM allows it; OpenVMM: 6",
+        hyperv=None,
+        kvm=None,
+        xen=None,
+        openvmm=_S.ACCESS_DENIED,
+        none="translated",
+    ),
 )
 """Every decision."""
 
@@ -851,6 +889,10 @@ class ReadingSet:
     memory_intercept_registers: bool
     protected_parameters_intercept: bool
     own_processor_registers: HvStatus | None
+    translate_other_partition: HvStatus
+    translate_other_processor: HvStatus | None
+    translate_higher_vtl: HvStatus
+    translate_own_vtl: HvStatus | None
 
     @classmethod
     def named(cls, name: str) -> Self:

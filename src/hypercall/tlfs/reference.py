@@ -32,6 +32,7 @@ _KIND_WORDS = MappingProxyType(
         FieldKind.ADDRESS_SPACE: "address space",
         FieldKind.GPA: "guest-physical address",
         FieldKind.GPA_PAGE: "guest-physical page number",
+        FieldKind.GVA_PAGE: "guest-virtual page number",
         FieldKind.GPA_RANGE: "10:0 additional pages, 11 large, 12 size (0 2 MB, 1 1 GB), rest page",
         FieldKind.GVA_RANGE: "11:0 additional pages, 63:12 page; another form by flag",
         FieldKind.PARTITION_ID: "all ones is the caller's own",
@@ -279,6 +280,26 @@ def render_index(declarations: Iterable[CallDeclaration], implemented: Collectio
         declarations: the calls in order of their codes.
         implemented: the codes of those that have a handler.
     """
+    every = list(declarations)
+    lines = [
+        "# The calls",
+        "",
+        "One page for each call. The tables are made from the declarations in `hypercall.tlfs` by"
+        ' `script/call-pages`; the parts "Semantics" and "What is known" are written by hand.',
+        "`hypercall calls NAME` shows the same without the handwritten parts.",
+        "",
+        *_index_table([each for each in every if each.in_reference_table], implemented),
+        "",
+        "## Beside the reference table",
+        "",
+        *_index_table([each for each in every if not each.in_reference_table], implemented),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _index_table(
+    declarations: Iterable[CallDeclaration], implemented: Collection[int]
+) -> list[str]:
     rows = [
         (
             f"[{declaration.code:#06x}]({page_name(declaration)})",
@@ -290,16 +311,7 @@ def render_index(declarations: Iterable[CallDeclaration], implemented: Collectio
         )
         for declaration in declarations
     ]
-    lines = [
-        "# The calls",
-        "",
-        "One page for each call. The tables are made from the declarations in `hypercall.tlfs` by"
-        ' `script/call-pages`; the parts "Semantics" and "What is known" are written by hand.',
-        "`hypercall calls NAME` shows the same without the handwritten parts.",
-        "",
-        *_table(("Code", "Name", "Class", "Family", "Implemented", "What it does"), rows),
-    ]
-    return "\n".join(lines) + "\n"
+    return _table(("Code", "Name", "Class", "Family", "Implemented", "What it does"), rows)
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

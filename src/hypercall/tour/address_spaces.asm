@@ -69,6 +69,20 @@ both_see_new:
     mov bl, 0x22
     jmp both_see
 
+; What the tables say now, while the processor still reads by the translation that it remembers.
+stop_translate_virtual_address:
+    call make_stale
+    test eax, eax
+    jz unseen
+    @store INPUT, -1, 0xFFFFFFFE, 3, WINDOW >> 12
+    @call 0x52, INPUT, OUTPUT
+    mov ecx, OUTPUT
+    @unless_equal dword ptr [rcx], 0
+    @unless_equal qword ptr [rcx + 8], NEW_PAGE >> 12
+    mov eax, WINDOW
+    @unless_equal byte ptr [rax], 0x11
+    jmp seen
+
 ; Let both processors have a translation of the window to the old page, then change the table; 1 in
 ; EAX if both still see the old page.
 make_stale:

@@ -42,6 +42,10 @@ STOPS = (
     Stop(Call.FLUSH_VIRTUAL_ADDRESS_LIST, "the stale translation is gone from both processors"),
     Stop(Call.FLUSH_VIRTUAL_ADDRESS_SPACE_EX, "the stale translation is gone from both processors"),
     Stop(Call.FLUSH_VIRTUAL_ADDRESS_LIST_EX, "the same, with all parameters in registers"),
+    Stop(
+        Call.TRANSLATE_VIRTUAL_ADDRESS,
+        "the page is the one of the tables, not that of the stale translation",
+    ),
     Stop(Call.POST_MESSAGE, "the message arrived in the message page, with its interrupt"),
     Stop(Call.SIGNAL_EVENT, "the flag is set in the event page, and its interrupt came"),
     Stop(Call.POST_DEBUG_DATA, "4 bytes wait for a debugger"),

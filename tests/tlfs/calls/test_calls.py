@@ -27,6 +27,7 @@ EXPECTED = [
     (0x0015, SIMPLE, 24, 0, 0, 0, True, True),
     (0x0050, REP, 16, 4, 0, 16, False, True),
     (0x0051, REP, 16, 32, 0, 0, False, True),
+    (0x0052, SIMPLE, 32, 0, 16, 0, False, True),
     (0x005C, SIMPLE, 256, 0, 0, 0, False, False),
     (0x005D, SIMPLE, 8, 0, 0, 0, False, True),
     (0x0069, SIMPLE, 8, 0, 8, 0, False, False),
@@ -73,6 +74,12 @@ def test_the_enumeration_has_the_call_by_its_name(declaration: CallDeclaration) 
 
 def test_the_enumeration_has_no_other_calls() -> None:
     assert sorted(Call) == list(DECLARATIONS.by_code)
+
+
+def test_all_but_one_are_of_the_reference_table() -> None:
+    beside = [each.code for each in DECLARATIONS if not each.in_reference_table]
+    assert beside == [0x52]
+    assert len(DECLARATIONS) - len(beside) == 32
 
 
 @pytest.mark.parametrize(

@@ -54,4 +54,4 @@ def test_twice_the_same_is_refused() -> None:
 def test_in_order_of_codes() -> None:
     codes = [declaration.code for declaration in DECLARATIONS]
     assert codes == sorted(codes)
-    assert len(DECLARATIONS) == 32
+    assert len(DECLARATIONS) == 33

@@ -24,7 +24,7 @@ DECLARATIONS = CallTable(
         *EXTENDED_CALLS,
     )
 )
-"""Every call that the product knows."""
+"""Every call that the product knows: the 32 of the reference table, and what is beside them."""
 
 
 class Call(IntEnum):
@@ -47,6 +47,7 @@ class Call(IntEnum):
     SEND_SYNTHETIC_CLUSTER_IPI_EX = 0x0015
     GET_VP_REGISTERS = 0x0050
     SET_VP_REGISTERS = 0x0051
+    TRANSLATE_VIRTUAL_ADDRESS = 0x0052
     POST_MESSAGE = 0x005C
     SIGNAL_EVENT = 0x005D
     POST_DEBUG_DATA = 0x0069

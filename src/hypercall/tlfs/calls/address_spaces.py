@@ -1,9 +1,17 @@
-"""Calls on virtual address spaces: switch CR3 and flush translations.
+"""Calls on virtual address spaces: switch CR3, flush translations, translate an address.
 
-Sources: TLFS ``hypercalls/HvCallFlushVirtualAddress*``, TLFS 6.0b pages 81-88.
+Sources: TLFS ``hypercalls/HvCallFlushVirtualAddress*``, TLFS 6.0b pages 81-88; TLFS
+``hypercalls/HvCallTranslateVirtualAddress``, ``datatypes/hv_translate_gva_control_flags``,
+``datatypes/hv_translate_gva_result``.
 """
 
-from hypercall.tlfs.call_flags import FlushFlags, VpSetFormat
+from hypercall.tlfs.call_flags import (
+    CacheType,
+    FlushFlags,
+    TranslateGvaFlags,
+    TranslateGvaResultCode,
+    VpSetFormat,
+)
 from hypercall.tlfs.declaration import (
     CallClass,
     CallDeclaration,
@@ -11,8 +19,8 @@ from hypercall.tlfs.declaration import (
     StatusCondition,
     VariableHeader,
 )
-from hypercall.tlfs.layout import Field, FieldKind, Structure
-from hypercall.tlfs.privileges import Recommendation
+from hypercall.tlfs.layout import Field, FieldKind, ReservedRule, Structure, reserved
+from hypercall.tlfs.privileges import Privilege, Recommendation
 from hypercall.tlfs.status import HvStatus
 
 _ADDRESS_SPACE = Field("address_space", 0, 8, FieldKind.ADDRESS_SPACE, note="CR3")
@@ -125,5 +133,56 @@ ADDRESS_SPACE_CALLS = (
         recommendation=Recommendation.HYPERCALL_FOR_REMOTE_TLB_FLUSH
         | Recommendation.EX_PROCESSOR_MASKS,
         statuses=_SET_STATUSES,
+    ),
+    CallDeclaration(
+        code=0x0052,
+        name="HvCallTranslateVirtualAddress",
+        family=Family.ADDRESS_SPACES,
+        call_class=CallClass.SIMPLE,
+        section="TLFS hypercalls/HvCallTranslateVirtualAddress",
+        summary="Translates a virtual address by the page tables of a processor and VTL.",
+        header=Structure(
+            "HV_INPUT_TRANSLATE_VIRTUAL_ADDRESS",
+            (
+                Field("partition_id", 0, 8, FieldKind.PARTITION_ID),
+                Field("vp_index", 8, 4, FieldKind.VP_INDEX),
+                reserved(12, 4, ReservedRule.IGNORED),
+                Field("control_flags", 16, 4, FieldKind.FLAGS, TranslateGvaFlags),
+                reserved(20, 3),
+                Field("input_vtl", 23, 1, FieldKind.HV_INPUT_VTL),
+                Field("gva_page", 24, 8, FieldKind.GVA_PAGE),
+            ),
+        ),
+        output=Structure(
+            "HV_OUTPUT_TRANSLATE_VIRTUAL_ADDRESS",
+            (
+                Field("result_code", 0, 4, FieldKind.ENUMERATION, TranslateGvaResultCode),
+                Field("cache_type", 4, 1, FieldKind.ENUMERATION, CacheType),
+                Field("overlay_page", 5, 1, note="bit 0: an overlay page lies there"),
+                reserved(6, 2),
+                Field("gpa_page", 8, 8, FieldKind.GPA_PAGE, note="0 unless the code is SUCCESS"),
+            ),
+        ),
+        privilege=Privilege.ACCESS_VSM,
+        in_reference_table=False,
+        statuses=(
+            StatusCondition(HvStatus.SUCCESS, "the output says what came of it", "TLFS"),
+            StatusCondition(
+                HvStatus.INVALID_PARAMETER,
+                "undefined flags, or some that CPUID does not offer; a VTL out of range; a page"
+                " number beyond 64-bit addresses; TLB_FLUSH_INHIBIT that locks nothing",
+                "OpenVMM, inferred",
+            ),
+            StatusCondition(
+                HvStatus.ACCESS_DENIED, "no AccessVsm; a VTL above the caller's", "OpenVMM"
+            ),
+            StatusCondition(HvStatus.INVALID_PARTITION_ID, "not this partition", "inferred"),
+            StatusCondition(HvStatus.INVALID_VP_INDEX, "no such processor", "inferred"),
+            StatusCondition(
+                HvStatus.INVALID_VTL_STATE,
+                "the VTL is not enabled for the partition or on the processor",
+                "inferred",
+            ),
+        ),
     ),
 )
