@@ -103,7 +103,7 @@ def test_a_signal_stops_the_guest_with_complete_files(
     process.send_signal(number)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == code
-    assert "Interrupted." in errors
+    assert "The run was interrupted." in errors
     assert "Traceback" not in errors
     assert trace.read_text().endswith("note: idle\n")
 
@@ -229,7 +229,7 @@ def test_on_a_terminal_the_user_can_leave(image: Path) -> None:
     terminal.read_until(b"idle")
     terminal.type(b"\x01x")
     assert terminal.end() == 130
-    assert b"Interrupted." in terminal.shown
+    assert b"The run was interrupted." in terminal.shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -81,15 +81,15 @@ class TestEnds:
 
     def test_the_reason_is_an_event(self) -> None:
         machine = flat(LOOP)
-        kinds: list[str] = []
+        seen: list[tuple[str, str]] = []
 
         def note(event: Event) -> None:
             assert isinstance(event, MachineEvent)
-            kinds.append(event.kind)
+            seen.append((event.kind, event.text))
 
         machine.trace.subscribe(note, MachineEvent)
         machine.run(1000)
-        assert kinds == ["limit"]
+        assert seen == [("limit", "the limit of virtual time stopped the guest")]
 
 
 class TestRuns:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hypercall.machine.result import RunResult, StopReason
+from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
 from hypercall.trace.statistics import CallCount, Statistics
 
 # Code is counted in bytes, because counting instructions would cost time. Kernel code has about
@@ -18,19 +18,6 @@ _BYTES_PER_INSTRUCTION = 4
 _WIDTH_WITHOUT_TERMINAL = 120
 # Below this a table with all columns would cut the names of the calls.
 _WIDE = 110
-
-_REASONS = {
-    StopReason.POWER_OFF: "the guest powered off",
-    StopReason.DEBUG_EXIT: "the guest left through the debug exit port",
-    StopReason.RESET: "the guest reset itself",
-    StopReason.PANIC: "the guest panicked",
-    StopReason.TRIPLE_FAULT: "the guest triple-faulted",
-    StopReason.LIMIT: "the limit of virtual time stopped the guest",
-    StopReason.INTERRUPTED: "interrupted",
-    StopReason.DEADLOCK: "every virtual processor is halted and nothing can wake one",
-    StopReason.UNTIL: "the awaited event came",
-    StopReason.PAUSED: "the run was paused",
-}
 
 
 def write_summary(
@@ -64,7 +51,7 @@ def write_summary(
 
 def outcome_line(result: RunResult) -> str:
     """Return one sentence on why the run stopped."""
-    text = _REASONS[result.reason]
+    text = REASON_TEXTS[result.reason]
     if result.reason is StopReason.DEBUG_EXIT and result.exit_code is not None:
         text += f" with the value {result.exit_code}"
     if result.detail:

@@ -30,7 +30,7 @@ from hypercall.machine.host_memory import HostMemory
 from hypercall.machine.loader_memory import GuestLoaderMemory
 from hypercall.machine.loaders import EntryState, load_image
 from hypercall.machine.processors import Processors
-from hypercall.machine.result import RunResult, StopReason
+from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
 from hypercall.machine.turns import Turns
 from hypercall.machine.vmbus import VmbusContactPoint
 from hypercall.partition.clock import ReferenceClock
@@ -252,7 +252,7 @@ class Machine:
             reason = StopReason.PANIC
         detail = self._detail or (self.console.panic or "")
         if reason not in (StopReason.UNTIL, StopReason.PAUSED):
-            self.emit(reason.name.lower().replace("_", "-"), detail or reason.name.lower())
+            self.emit(reason.name.lower().replace("_", "-"), detail or REASON_TEXTS[reason])
         counters = self._engine.counters()
         return RunResult(
             reason,

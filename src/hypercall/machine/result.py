@@ -1,7 +1,9 @@
 """How a run ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from types import MappingProxyType
 
 
 class StopReason(Enum):
@@ -27,6 +29,23 @@ class StopReason(Enum):
     """The awaited condition came true."""
     PAUSED = auto()
     """Somebody asked for a pause, for instance at an event; the guest can run on."""
+
+
+REASON_TEXTS: Mapping[StopReason, str] = MappingProxyType(
+    {
+        StopReason.POWER_OFF: "the guest powered off",
+        StopReason.DEBUG_EXIT: "the guest left through the debug exit port",
+        StopReason.RESET: "the guest reset itself",
+        StopReason.PANIC: "the guest panicked",
+        StopReason.TRIPLE_FAULT: "the guest triple-faulted",
+        StopReason.LIMIT: "the limit of virtual time stopped the guest",
+        StopReason.INTERRUPTED: "the run was interrupted",
+        StopReason.DEADLOCK: "every virtual processor is halted and nothing can wake one",
+        StopReason.UNTIL: "the awaited event came",
+        StopReason.PAUSED: "the run was paused",
+    }
+)
+"""Each reason in words, the beginning of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
