@@ -440,6 +440,29 @@ def own_processor_registers(like: str) -> Seen:
     return call(make(like), 0x1_0000_0050, SELF, OWN_VP, RegisterName.CR3)
 
 
+def _translate(guest: Guest, partition: int = SELF, vp: int = OWN_VP, vtl: int = 0) -> Seen:
+    """The status of a translation from a VTL that is not told otherwise."""
+    return call(guest, 0x52, partition, vp, 1 | vtl << 56, 0x12)
+
+
+def translate_other_partition(like: str) -> Seen:
+    return _translate(in_vtl1(like), partition=5, vtl=0x10)
+
+
+def translate_other_processor(like: str) -> Seen:
+    return _translate(in_vtl1(like), vp=1, vtl=0x10)
+
+
+def translate_higher_vtl(like: str) -> Seen:
+    guest = make(like)
+    enable(guest, 1)
+    return _translate(guest, vtl=0x11)
+
+
+def translate_own_vtl(like: str) -> Seen:
+    return _translate(in_vtl1(like)), _translate(in_vtl1(like), vtl=0x10)
+
+
 def partition_vtl_range(like: str) -> Seen:
     return fast(make(like), 0xD, SELF, 0), fast(make(like), 0xD, SELF, 3)
 
@@ -585,6 +608,10 @@ DEMONSTRATIONS = _all(
     (start_context_checked, 0x50, 0, 0x50, 0),
     (start_higher_vtl, 6, 5, 6, 6),
     (own_processor_registers, 0, 0, 0, 6),
+    (translate_other_partition, 0xD, 3, 0xD, 6),
+    (translate_other_processor, 0, 3, 0, 6),
+    (translate_higher_vtl, 6, 3, 6, 6),
+    (translate_own_vtl, (0, 0), (0, 0), (0, 0), (6, 0)),
     (partition_vtl_range, (5, 5), (5, 5), (5, 5), (6, 6)),
     (first_vp_vtl_elsewhere, 0, 0, 0, 6),
     (protection_other_partition, 0xD, 0xD, 0xD, 6),
