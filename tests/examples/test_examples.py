@@ -52,6 +52,12 @@ def test_flat_guest_makes_two_calls() -> None:
     assert "ended with DEBUG_EXIT, exit code 0" in lines
 
 
+def test_answer_messages_hears_and_is_heard() -> None:
+    output = run("answer_messages.py")
+    assert "VP 0 in VTL 0 posts 'hello'\n" in output
+    assert "ended with DEBUG_EXIT: the guest got 12 bytes" in output
+
+
 def test_inspect_partition_shows_both_names_of_each_processor() -> None:
     output = run("inspect_partition.py")
     shown = [line for line in output.splitlines() if line.startswith("VP ")]

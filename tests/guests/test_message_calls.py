@@ -8,6 +8,9 @@ from tests.guests.hypercalls import Caller, Row
 from tests.guests.kit import run_guest
 from tests.guests.layout import EVENTS, INPUT, MESSAGES, NO_EOI, OUTPUT
 
+from hypercall.machine.machine import Machine
+from hypercall.partition.ports import SintTarget
+
 SINT, VECTOR = 3, 0x73
 SLOT = MESSAGES + 256 * SINT
 CONNECTION = 0x10
@@ -115,11 +118,22 @@ def test_without_message_page_the_state_is_wrong() -> None:
     assert run.words(1) == [0x18]
 
 
-def test_a_connection_above_the_callers_level() -> None:
+@pytest.mark.parametrize("mode", ["64", "32"])
+def test_a_connection_above_the_callers_level(mode: str) -> None:
     """Case B122."""
-    caller = Caller(before=enable_synic())
-    # Such a connection is made by the host; the guest finds connection 4 of the VMBus likewise.
-    unknown = caller.make(Row(0x5C, (0x99, *MESSAGE[1:]))).only
+
+    def prepare(machine: Machine) -> None:
+        partition = machine.partition
+        port = partition.ports.create_message_port(SintTarget(0, SINT))
+        partition.ports.connect(CONNECTION, port, minimum_vtl=2)
+
+    calls = Caller(mode, before=enable_synic(), prepare=prepare).make(Row(0x5C, MESSAGE))
+    assert calls.only.result == 8
+    assert calls.run.memory_words(SLOT, 1) == [0]
+
+
+def test_an_unknown_connection() -> None:
+    unknown = Caller(before=enable_synic()).make(Row(0x5C, (0x99, *MESSAGE[1:]))).only
     assert unknown.status == 0x12
 
 

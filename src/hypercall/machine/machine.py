@@ -27,6 +27,7 @@ from hypercall.machine.devices.synic_test_device import SynicTestDevice
 from hypercall.machine.entry_registers import load_entry
 from hypercall.machine.exits import MachineExits
 from hypercall.machine.host_memory import HostMemory
+from hypercall.machine.host_port import HostPort
 from hypercall.machine.loader_memory import GuestLoaderMemory
 from hypercall.machine.loaders import EntryState, load_image
 from hypercall.machine.processors import Processors
@@ -37,6 +38,8 @@ from hypercall.partition.clock import ReferenceClock
 from hypercall.partition.debug_channel import DebugChannel
 from hypercall.partition.memory import GuestMemory, Permission
 from hypercall.partition.partition import ARENA_PAGES, Partition
+from hypercall.partition.ports import MESSAGE_BUFFERS
+from hypercall.partition.synic import EVENT_FLAGS_PER_SINT
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.calls import DECLARATIONS, Call
 from hypercall.tlfs.registers import RegisterName
@@ -480,6 +483,50 @@ class Machine:
     def debug_channel(self) -> DebugChannel:
         """The debugger's end of the channel that the guest's debug calls use."""
         return self.partition.debug_channel
+
+    def port(
+        self,
+        connection_id: int,
+        kind: Literal["messages", "events"] = "messages",
+        *,
+        sint: int | None = None,
+        vp_index: int = 0,
+        vtl: int = 0,
+        minimum_vtl: int = 0,
+        buffers: int = MESSAGE_BUFFERS,
+        flag_count: int = EVENT_FLAGS_PER_SINT,
+    ) -> HostPort:
+        """Give the guest a port that Python code holds, and a way back into its SynIC.
+
+        What the guest posts (HvCallPostMessage) or signals (HvCallSignalEvent) through the
+        connection waits in the port, or goes to a function that `HostPort.on_message` or
+        `HostPort.on_event` decorates.
+
+        Args:
+            connection_id: by which the guest names it, of at most 24 bits.
+            kind: what it takes from the guest; the other call gets INVALID_PORT_ID.
+            sint: the synthetic interrupt source, 0 to 15, to which Python posts and signals; None
+                for a port without a way back.
+            vp_index: the virtual processor that has it.
+            vtl: the VTL whose SynIC it is.
+            minimum_vtl: the lowest VTL that may use the connection; others get OPERATION_DENIED.
+            buffers: how many messages wait before the guest gets INSUFFICIENT_BUFFERS.
+            flag_count: how many event flags the port has, for those of the guest and of Python.
+
+        Raises:
+            InputError: the connection id is taken, or an argument is out of range.
+        """
+        return HostPort(
+            self.partition,
+            connection_id,
+            kind,
+            sint=sint,
+            vp_index=vp_index,
+            vtl=vtl,
+            minimum_vtl=minimum_vtl,
+            buffers=buffers,
+            flag_count=flag_count,
+        )
 
     def evict(self, gpa: int) -> None:
         """Take the page at a guest-physical address out of the guest's memory, as a host may.

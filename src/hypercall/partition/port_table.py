@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypercall.errors import InputError
 from hypercall.partition.ports import (
+    MESSAGE_BUFFERS,
     EventPort,
     HostEventPort,
     HostMessagePort,
@@ -90,13 +91,15 @@ class PortTable:
         self,
         receiver: Callable[[PostedMessage], bool | None] | None = None,
         port_id: int | None = None,
+        *,
+        buffers: int = MESSAGE_BUFFERS,
     ) -> HostMessagePort:
-        """Create a port whose messages go to a function outside the partition.
+        """Create a port whose messages go to a function outside the partition, or wait there.
 
         Raises:
             InputError: the id is taken or too large.
         """
-        port = HostMessagePort(self._id(port_id), receiver)
+        port = HostMessagePort(self._id(port_id), receiver, buffers)
         self.ports[port.port_id] = port
         return port
 

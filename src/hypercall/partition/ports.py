@@ -187,18 +187,23 @@ class HostMessagePort:
     Attributes:
         port_id: the id.
         receiver: called with each message; it returns False to say that it cannot take it now,
-            which the guest sees as INSUFFICIENT_BUFFERS. Without one up to 16 messages wait in
+            which the guest sees as INSUFFICIENT_BUFFERS. Without one the messages wait in
             `waiting`.
+        buffers: how many messages can wait.
         waiting: the messages that nobody took yet, oldest first.
     """
 
-    __slots__ = ("deleted", "port_id", "receiver", "waiting")
+    __slots__ = ("buffers", "deleted", "port_id", "receiver", "waiting")
 
     def __init__(
-        self, port_id: int, receiver: Callable[[PostedMessage], bool | None] | None = None
+        self,
+        port_id: int,
+        receiver: Callable[[PostedMessage], bool | None] | None = None,
+        buffers: int = MESSAGE_BUFFERS,
     ) -> None:
         self.port_id = port_id
         self.receiver = receiver
+        self.buffers = buffers
         self.waiting: deque[PostedMessage] = deque()
         self.deleted = False
 
@@ -207,7 +212,7 @@ class HostMessagePort:
         if self.receiver is not None:
             taken = self.receiver(message) is not False
             return HvStatus.SUCCESS if taken else HvStatus.INSUFFICIENT_BUFFERS
-        if len(self.waiting) >= MESSAGE_BUFFERS:
+        if len(self.waiting) >= self.buffers:
             return HvStatus.INSUFFICIENT_BUFFERS
         self.waiting.append(message)
         return HvStatus.SUCCESS
