@@ -22,7 +22,8 @@ from hypercall.abi.outcome import (
     Outcome,
     OutcomeKind,
 )
-from hypercall.abi.reply import RETRY, Reply, RepReply
+from hypercall.abi.plan import Plan
+from hypercall.abi.reply import RETRY, Handler, Reply, RepReply
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.control import ControlWord
 from hypercall.tlfs.privileges import Feature, Privilege
@@ -607,3 +608,30 @@ def test_every_declared_call_can_be_dispatched(
     for control in (code | upper << 16, code, code | 1 << 32, code | 1 << 16):
         outcome = dispatcher.dispatch(world.vp, control, input, output, world.registers)
         assert isinstance(outcome, Outcome)
+
+
+def test_a_rep_call_that_ends_before_its_end(world: Any) -> None:
+    world.answers[0x1003] = RepReply(2, ends=True)
+    assert world.dispatch(0x0000000500001003, P) == completed(0, 2)
+    assert world.dispatch(0x0001000500001003, P) == completed(0, 3)
+    world.answers[0x1003] = RepReply(2)
+    assert world.dispatch(0x0000000500001003, P).kind is OutcomeKind.CONTINUE
+
+
+def test_another_handler_stands_before_those_of_the_calls(world: Any) -> None:
+    assert world.dispatch(0x0000000000001006) == completed(0)
+    asked: list[int] = []
+
+    def choose(plan: Plan) -> Handler:
+        asked.append(plan.call.code)
+        return plan.handler if plan.call.code == 0x1001 else lambda *_: DENIED
+
+    world.dispatcher.interpose(choose)
+    assert world.dispatch(0x0000000000001006) == completed(DENIED)
+    assert world.dispatch(0x0000000000001001, P) == completed(0)
+    # Refused calls and unknown ones have no handler to replace.
+    assert world.dispatch(0x0000000008001006) == completed(INPUT)
+    assert world.dispatch(0x000000000000BEEF) == completed(CODE)
+    assert asked == [0x1006, 0x1001]
+    world.dispatcher.interpose(None)
+    assert world.dispatch(0x0000000000001006) == completed(0)

@@ -63,6 +63,16 @@ class FakeConnection:
         self.closed = True
 
 
+@dataclass
+class FakeFault:
+    text: str
+    seen: int = 3
+    struck: int = 1
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class FakeMachine:
     def __init__(self, options: RunOptions, script: str = "text,POWER_OFF") -> None:
         self.options = options
@@ -97,6 +107,11 @@ class FakeMachine:
             raise InputError("somebody listens there; choose another place")
         self.connection = FakeConnection(place, not place.startswith("file:"))
         return self.connection
+
+    def inject(self, fault: str) -> FakeFault:
+        if "vp=9" in fault:
+            raise InputError("there is no virtual processor 9")
+        return FakeFault(fault)
 
     def symbol(self, address: int) -> str | None:
         return "start+0x1" if address == 0x1001 else None

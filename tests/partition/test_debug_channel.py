@@ -60,3 +60,19 @@ def test_a_reset_keeps_what_the_debugger_has_not_taken() -> None:
     assert channel.incoming_count == 0
     assert not channel.take_activity()
     assert channel.receive() == b"last words"
+
+
+def test_a_capacity_that_became_less() -> None:
+    channel = DebugChannel(8)
+    full: list[bool] = []
+    channel.on_full = lambda: full.append(True)
+    assert channel.post(b"12345678")
+    assert channel.send(b"abcdef") == 6
+    channel.capacity = 4
+    assert not channel.post(b"9")
+    assert channel.post_part(b"9") == 0
+    assert channel.room == 0
+    assert full == [True, True]
+    assert channel.receive() == b"12345678"
+    assert channel.post_part(b"123456") == 4
+    assert full == [True] * 3

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from hypercall.partition.configuration import PartitionConfiguration, ProcessorIdentity
 from hypercall.partition.standalone import StandalonePartition, standalone_partition
 from hypercall.tlfs.identifiers import PARTITION_ID_SELF, VP_INDEX_SELF
+from hypercall.tlfs.msrs import SyntheticMsr
+from hypercall.tlfs.privileges import Privilege
 
 MakePartition = Callable[..., StandalonePartition]
 
@@ -94,3 +96,14 @@ def test_reset_makes_the_partition_new_and_keeps_ram(make_partition: MakePartiti
     assert partition.timers.next_deadline() is None
     for index in (0x40000000, 0x40000001, 0x40000021, 0x40000073, 0x40000080, 0x40000100):
         assert partition.msrs.read(vp, index) == 0
+
+
+def test_other_privileges_from_now_on() -> None:
+    partition = standalone_partition().partition
+    truth = partition.configuration
+    less = truth.replace(privileges=truth.privileges & ~Privilege.ACCESS_VP_INDEX)
+    assert partition.msrs.knows(SyntheticMsr.VP_INDEX)
+    partition.change(less, truth)
+    assert not partition.msrs.knows(SyntheticMsr.VP_INDEX)
+    assert not partition.privileges & Privilege.ACCESS_VP_INDEX
+    assert partition.hypervisor_leaves[0x40000003][0] & Privilege.ACCESS_VP_INDEX

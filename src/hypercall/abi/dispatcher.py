@@ -82,6 +82,7 @@ class Dispatcher:
         """
         self.observer: Callable[[CallRecord], None] | None = None
         self.rep_budget = rep_budget
+        self._interpose: Callable[[Plan], Handler] | None = None
         self._partition = partition
         self._declarations = declarations
         self._handlers = handlers
@@ -94,6 +95,16 @@ class Dispatcher:
         """Forget what control words mean, after the partition's configuration changed."""
         self._plans_64.clear()
         self._plans_32.clear()
+
+    def interpose(self, choose: Callable[[Plan], Handler] | None) -> None:
+        """Let other handlers serve calls; a call that is refused before has none to replace.
+
+        Args:
+            choose: returns the handler for a plan, which may be the plan's own; None leaves each
+                call its own.
+        """
+        self._interpose = choose
+        self.forget_plans()
 
     def dispatch(
         self,
@@ -146,6 +157,8 @@ class Dispatcher:
 
     def _make_plan(self, control: int, long_mode: bool) -> Plan:
         plan = make_plan(control, long_mode, self._partition, self._declarations, self._handlers)
+        if self._interpose is not None and plan.refusal is None and not plan.is_vtl_switch:
+            plan.handler = self._interpose(plan)
         plan.run = self._choose_run(plan)
         plans = self._plans_64 if long_mode else self._plans_32
         if len(plans) >= _MAX_PLANS:
@@ -244,8 +257,10 @@ class Dispatcher:
         answer = plan.handler(*arguments)
         if answer is RETRY:
             return SUSPEND
+        ends = False
         if isinstance(answer, RepReply):
             completed, status = min(answer.completed, count), answer.status
+            ends = answer.ends
             if answer.output:
                 size = plan.output_element_size
                 parameters.write(data, start * size, answer.output[: completed * size])
@@ -254,7 +269,7 @@ class Dispatcher:
         else:
             raise TypeError(f"a rep call cannot be answered with {answer!r}")
         done = start + completed
-        if status or done >= plan.rep_count:
+        if status or ends or done >= plan.rep_count:
             return Outcome(OutcomeKind.COMPLETE, status | done << REP_COUNT_SHIFT)
         if not completed:
             return SUSPEND

@@ -40,16 +40,24 @@ class RepReply:
             SUCCESS and fewer than all, the call continues at the first that was not.
         status: SUCCESS, or why the element after the completed ones failed.
         output: output elements of the completed ones, in their order.
+        ends: the call ends even so: the caller gets SUCCESS and fewer reps than it asked for, and
+            has to go on by itself.
     """
 
-    __slots__ = ("completed", "output", "status")
+    __slots__ = ("completed", "ends", "output", "status")
 
     def __init__(
-        self, completed: int, status: HvStatus = HvStatus.SUCCESS, output: bytes = b""
+        self,
+        completed: int,
+        status: HvStatus = HvStatus.SUCCESS,
+        output: bytes = b"",
+        *,
+        ends: bool = False,
     ) -> None:
         self.completed = completed
         self.status = status
         self.output = output
+        self.ends = ends
 
 
 Answer = HvStatus | Reply | RepReply | Retry

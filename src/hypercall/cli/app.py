@@ -13,6 +13,7 @@ import typer
 from hypercall.cli.calls import calls_command
 from hypercall.cli.decode import decode_command
 from hypercall.cli.exit_code import ExitCode
+from hypercall.cli.faults import faults_command
 from hypercall.cli.initrd import initrd
 from hypercall.cli.readings import readings_command
 from hypercall.cli.run import run
@@ -41,6 +42,7 @@ app.command("calls")(calls_command)
 app.command("readings")(readings_command)
 app.command("decode")(decode_command)
 app.command("initrd")(initrd)
+app.command("faults")(faults_command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -35,6 +35,7 @@ class RunOptions:
         trace_format: ``"strace"`` or ``"jsonl"``.
         console: where the console goes: a path, or ``-`` for the standard output.
         debug_channel: where the debug channel is carried to, or None.
+        inject: the faults to inject, as users write them.
     """
 
     image: Path | None
@@ -53,6 +54,7 @@ class RunOptions:
     trace_format: str = "strace"
     console: str = "-"
     debug_channel: str | None = None
+    inject: tuple[str, ...] = ()
 
 
 class GuestConsole(Protocol):
@@ -76,6 +78,18 @@ class DebugConnection(Protocol):
 
     def close(self) -> None:
         """Carry what is left and let the place go."""
+
+
+class InjectedFault(Protocol):
+    """A fault that was injected; its text is the one that users write."""
+
+    @property
+    def seen(self) -> int:
+        """How many occurrences fitted it."""
+
+    @property
+    def struck(self) -> int:
+        """How often it struck."""
 
 
 class GuestMachine(Protocol):
@@ -111,6 +125,9 @@ class GuestMachine(Protocol):
 
     def connect_debugger(self, place: str) -> DebugConnection:
         """Carry the debug channel to a place on the host; InputError if it cannot be had."""
+
+    def inject(self, fault: str) -> InjectedFault:
+        """Inject a fault; InputError if the machine has nothing that it names."""
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run until the guest ends or the virtual time reaches the limit."""

@@ -94,6 +94,14 @@ def run(
         float | None,
         typer.Option(metavar="SECONDS", help="Stop after so much virtual time, with exit code 3."),
     ] = None,
+    inject: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT",
+            help="Let something go wrong, such as call=PostMessage,nth=3,status=NO_RESOURCES;"
+            " repeatable. `hypercall faults` explains them.",
+        ),
+    ] = None,
     console: Annotated[
         str,
         typer.Option(
@@ -119,6 +127,7 @@ def run(
     reader of the standard output went away.
     """
     # Not at the top, so that the other commands start quickly.
+    from hypercall.cli.faults import check_faults
     from hypercall.cli.guest import RunOptions
     from hypercall.cli.inputs import parse_memory
     from hypercall.cli.session import run_guest
@@ -149,6 +158,7 @@ def run(
     _check_choice("--like", like, SET_NAMES)
     _check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl"))
     _check_choice("--entry", entry, ("vmlinux", "decompressor"))
+    check_faults(inject or ())
     if debug_channel is not None:
         _check_debug_channel(debug_channel)
     options = RunOptions(
@@ -168,6 +178,7 @@ def run(
         trace_format=trace_format or "strace",
         console=console,
         debug_channel=debug_channel,
+        inject=tuple(inject or ()),
     )
     raise typer.Exit(run_guest(options))
 

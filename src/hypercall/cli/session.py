@@ -11,6 +11,7 @@ from pathlib import Path
 from hypercall.cli import guest
 from hypercall.cli.console import ConsoleInput, raw_terminal
 from hypercall.cli.exit_code import ExitCode, exit_code_of
+from hypercall.cli.faults import inject_faults, write_faults
 from hypercall.cli.guest import GuestMachine, MachineMaker, RunOptions
 from hypercall.cli.inputs import check_input_file, check_output_file, reason_of
 from hypercall.cli.outputs import Output, open_output
@@ -131,6 +132,7 @@ class _Session:
         self._machine = machine
         self._progress = progress
         self._statistics = Statistics()
+        self._faults = inject_faults(machine, options.inject)
         self._signals = StopSignals()
         self._outputs: list[Output] = []
         self._input: ConsoleInput | None = None
@@ -159,6 +161,7 @@ class _Session:
         if options.image is not None or result.reason is not StopReason.DEBUG_EXIT:
             # The tour itself has said what came of each call.
             write_summary(sys.stderr, result, self._statistics, machine.symbol)
+        write_faults(sys.stderr, self._faults)
         return self._exit_code(exit_code_of(result))
 
     def _open(self, target: str, standard: str, option: str) -> Output:

@@ -95,6 +95,7 @@ class MachineExits:
 
     Attributes:
         engine: the engine; set once it exists.
+        features: what CPUID returns.
         on_triple_fault: called when a processor shuts down.
     """
 
@@ -110,7 +111,7 @@ class MachineExits:
         self._processors = processors
         self._dispatch = dispatcher.dispatch
         self._trace = trace
-        self._features = ProcessorFeatures(partition.configuration)
+        self.features = ProcessorFeatures(partition.configuration)
         self._caller = Caller()
         self._processor_msrs = ProcessorMsrs()
         self._board: Board
@@ -243,7 +244,7 @@ class MachineExits:
     def cpuid(self, leaf: int, subleaf: int) -> Leaf:
         """What CPUID returns."""
         vp = self._processors.current
-        return self._features.read(vp.apic_id, leaf, subleaf, apic_enabled=vp.current.apic.enabled)
+        return self.features.read(vp.apic_id, leaf, subleaf, apic_enabled=vp.current.apic.enabled)
 
     def read_port(self, port: int, size: int) -> int:
         """Read a port of the board."""

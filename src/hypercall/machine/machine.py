@@ -19,6 +19,9 @@ from hypercall.cpu.interface import MODE_LONG
 from hypercall.cpu.unicorn.engine import Engine
 from hypercall.cpu.unicorn.memory_map import MemoryMap
 from hypercall.errors import GuestMemoryError, InputError
+from hypercall.faults.armed import ArmedFault
+from hypercall.faults.fault import Fault
+from hypercall.faults.injector import Faults
 from hypercall.machine.board import DEVICE_PAGES, Board
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.debug_transport import DebugTransport, open_debug_transport
@@ -26,6 +29,7 @@ from hypercall.machine.devices.msi_test_device import MsiTestDevice
 from hypercall.machine.devices.synic_test_device import SynicTestDevice
 from hypercall.machine.entry_registers import load_entry
 from hypercall.machine.exits import MachineExits
+from hypercall.machine.fault_host import MachineFaultHost
 from hypercall.machine.host_memory import HostMemory
 from hypercall.machine.host_port import HostPort
 from hypercall.machine.loader_memory import GuestLoaderMemory
@@ -86,6 +90,7 @@ class Machine:
         processors: the virtual processors as the engine runs them.
         trace: where to subscribe to events.
         console: the first serial port.
+        faults: the faults that are injected on purpose, and where to inject more.
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
             the guest got input meanwhile. None polls nothing.
@@ -156,6 +161,7 @@ class Machine:
         self._kernel_symbols = LazySymbols(self._find_symbols)
         self._call_site_hint: int | None = None
         self._call_observers: dict[int, list[CallObserver]] = {}
+        self.faults = Faults(MachineFaultHost(self, self._engine, self._exits, self._call_site))
         self.console.output.append(self._trace_console)
 
     # --- loading -------------------------------------------------------------------------------
@@ -587,6 +593,21 @@ class Machine:
         return self.dispatcher.dispatch(
             self.vp(vp_index), control, rdx, r8, registers or GivenRegisters()
         )
+
+    def inject(self, fault: str | Fault) -> ArmedFault:
+        """Inject a fault, so that the guest meets what seldom happens.
+
+        Args:
+            fault: its text, as ``"call=PostMessage,nth=3,status=INSUFFICIENT_BUFFERS"``
+                (``hypercall faults`` explains it), or one of ``hypercall.faults.fault``.
+
+        Returns:
+            The armed fault; as a context manager it is disarmed at the end.
+
+        Raises:
+            InputError: the text means nothing, or the machine has nothing that it names.
+        """
+        return self.faults.inject(fault)
 
     # --- observing -----------------------------------------------------------------------------
 

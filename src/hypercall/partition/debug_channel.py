@@ -38,14 +38,17 @@ class DebugChannel:
 
     Attributes:
         addresses: the ends of the connection that carries the channel.
+        capacity: how many bytes each buffer holds; what is in it stays if that becomes less.
         listeners: called with no arguments whenever the debugger has sent something, or the guest
             has taken or dropped what there was.
+        on_full: called with no arguments whenever something that the guest posts finds no room.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.addresses = ConnectionAddresses()
         self.listeners: list[Callable[[], None]] = []
-        self._capacity = capacity
+        self.capacity = capacity
+        self.on_full: Callable[[], None] | None = None
         self._outgoing = bytearray()
         self._incoming = bytearray()
         self._activity = False
@@ -63,7 +66,7 @@ class DebugChannel:
     @property
     def room(self) -> int:
         """How many more bytes the debugger could send."""
-        return self._capacity - len(self._incoming)
+        return max(0, self.capacity - len(self._incoming))
 
     # --- the debugger's end --------------------------------------------------------------------
 
@@ -94,15 +97,18 @@ class DebugChannel:
         Returns:
             Whether there was room.
         """
-        if len(data) > self._capacity - len(self._outgoing):
+        if len(data) > self.capacity - len(self._outgoing):
+            self._tell_full()
             return False
         self._outgoing += data
         return True
 
     def post_part(self, data: bytes) -> int:
         """Post as many bytes as there is room for, and return how many that were."""
-        count = min(len(data), self._capacity - len(self._outgoing))
+        count = min(len(data), max(0, self.capacity - len(self._outgoing)))
         self._outgoing += data[:count]
+        if count < len(data):
+            self._tell_full()
         return count
 
     def retrieve(self, limit: int) -> bytes:
@@ -138,3 +144,7 @@ class DebugChannel:
     def _tell(self) -> None:
         for listener in self.listeners:
             listener()
+
+    def _tell_full(self) -> None:
+        if self.on_full is not None:
+            self.on_full()

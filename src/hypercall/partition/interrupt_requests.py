@@ -59,6 +59,13 @@ class InterruptRequests:
         # This is on the path of every inter-processor interrupt: no calls unless needed.
         bit = 1 << vector
         irr = self.irr
+        injection = self._partition.injection
+        if (
+            injection is not None
+            and not irr & bit
+            and injection.takes_interrupt(self.owner, vector, level)
+        ):
+            return
         if level:
             self.tmr |= bit
         elif self.tmr & bit and not (self.isr | irr) & bit:

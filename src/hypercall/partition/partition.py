@@ -11,6 +11,7 @@ from hypercall.partition.debug_waits import DebugWaits
 from hypercall.partition.device_interrupts import DeviceInterrupts
 from hypercall.partition.effects import Effects
 from hypercall.partition.hypercall_page import HypercallPage
+from hypercall.partition.injection import Injection
 from hypercall.partition.memory import ALL_PERMISSIONS, GuestMemory, Permission
 from hypercall.partition.memory_hints import MemoryHints
 from hypercall.partition.msrs import MsrFile
@@ -22,7 +23,7 @@ from hypercall.partition.registers import RegisterFile
 from hypercall.partition.timers import TimerQueue
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.partition.vsm import VirtualSecureMode
-from hypercall.tlfs.cpuid import hypervisor_leaves
+from hypercall.tlfs.cpuid import Leaf, hypervisor_leaves
 from hypercall.tlfs.identifiers import PARTITION_ID_SELF, VP_INDEX_SELF
 from hypercall.tlfs.registers import (
     PARTITION_CONFIG_DEFAULT_VTL_PROTECTION_MASK,
@@ -117,6 +118,8 @@ class Partition:
         registers: the registers of its processors by HV_REGISTER_NAME.
         hypervisor_leaves: the CPUID leaves from 0x40000000 on: EAX, EBX, ECX, EDX by leaf.
         io_apic: the I/O APIC, which is told of the end of level-triggered interrupts.
+        injection: who decides whether interrupts, messages and expirations arrive; None, as long
+            as all do.
         crash_parameters: the guest crash parameters 0 to 4.
         crash_control: the last value of CRASH_CTL that the guest wrote.
         reenlightenment_control, tsc_emulation_control, tsc_emulation_status,
@@ -141,6 +144,7 @@ class Partition:
         self.timers = timers or TimerQueue()
         self.timers.changed = effects.deadline_changed
         self.io_apic: IoApic | None = None
+        self.injection: Injection | None = None
         self.vtls: dict[int, VtlPartitionState] = {0: VtlPartitionState(self, 0)}
         self.vsm = VirtualSecureMode(self)
         self.processors = [
@@ -163,22 +167,25 @@ class Partition:
         self.nested = NestedTranslation(memory)
         self.msrs = MsrFile(self)
         self.registers = RegisterFile(self)
-        self.hypervisor_leaves = hypervisor_leaves(
-            configuration.privileges,
-            configuration.features,
-            configuration.recommendations,
-            spin_retry_count=configuration.spin_retry_count,
-            max_virtual_processors=MAX_PROCESSORS,
-            max_logical_processors=MAX_PROCESSORS,
-            physical_address_bits=configuration.address_bits,
-            nested_features=configuration.nested_features,
-        )
+        self.hypervisor_leaves = _leaves(configuration)
         self.crash_parameters = [0] * CRASH_PARAMETER_COUNT
         self.crash_control = 0
         self.reenlightenment_control = 0
         self.tsc_emulation_control = 0
         self.tsc_emulation_status = 0
         self.tsc_invariant_control = 0
+
+    def change(self, configuration: PartitionConfiguration, shown: PartitionConfiguration) -> None:
+        """Grant other privileges, features and recommendations from now on.
+
+        Args:
+            configuration: what is granted; the processors and the memory must be the same.
+            shown: what `hypervisor_leaves` tell of it, which may be something else.
+        """
+        self.configuration = configuration
+        self.privileges = int(configuration.privileges)
+        self.msrs = MsrFile(self)
+        self.hypervisor_leaves = _leaves(shown)
 
     @property
     def bootstrap(self) -> VirtualProcessor:
@@ -248,3 +255,16 @@ class Partition:
         self.tsc_emulation_control = 0
         self.tsc_emulation_status = 0
         self.tsc_invariant_control = 0
+
+
+def _leaves(configuration: PartitionConfiguration) -> dict[int, Leaf]:
+    return hypervisor_leaves(
+        configuration.privileges,
+        configuration.features,
+        configuration.recommendations,
+        spin_retry_count=configuration.spin_retry_count,
+        max_virtual_processors=MAX_PROCESSORS,
+        max_logical_processors=MAX_PROCESSORS,
+        physical_address_bits=configuration.address_bits,
+        nested_features=configuration.nested_features,
+    )

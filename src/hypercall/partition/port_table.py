@@ -175,6 +175,9 @@ class PortTable:
         if isinstance(port, MessagePort):
             return port.post(message_type, payload)
         if isinstance(port, HostMessagePort):
+            injection = self._partition.injection
+            if injection is not None and injection.port_full(port):
+                return HvStatus.INSUFFICIENT_BUFFERS
             return port.accept(
                 PostedMessage(connection_id, message_type, payload, caller.vp.index, caller.vtl)
             )

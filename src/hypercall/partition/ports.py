@@ -117,7 +117,8 @@ class MessagePort:
         state = _target_state(self._partition, self.target, messages=True)
         if isinstance(state, HvStatus):
             return state
-        if not self.free_buffers:
+        injection = self._partition.injection
+        if not self.free_buffers or (injection is not None and injection.port_full(self)):
             return HvStatus.INSUFFICIENT_BUFFERS
         self.free_buffers -= 1
         data = bytes(payload)

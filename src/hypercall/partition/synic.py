@@ -165,6 +165,9 @@ class Synic:
 
         The order of messages for one SINT is that in which they were queued.
         """
+        injection = self.owner.partition.injection
+        if injection is not None and injection.takes_message(self.owner, sint, message):
+            return
         self._queues[sint].append(message)
         self._queued |= 1 << sint
         self.scan_queues()

@@ -31,16 +31,18 @@ class SyntheticTimer:
     """A synthetic timer (TLFS, Timers, Synthetic Timers).
 
     Attributes:
+        owner: the VTL of the virtual processor that it belongs to.
+        index: its number, 0 to 3.
         config: the configuration register.
         count: the count register: expiration time or period, in units of 100 ns.
         waiting: whether the timer's one message buffer waits for its message slot.
     """
 
-    __slots__ = ("_expiration", "_handle", "_index", "_owner", "config", "count", "waiting")
+    __slots__ = ("_expiration", "_handle", "config", "count", "index", "owner", "waiting")
 
     def __init__(self, owner: "VirtualProcessorVtl", index: int) -> None:
-        self._owner = owner
-        self._index = index
+        self.owner = owner
+        self.index = index
         self._handle: TimerHandle | None = None
         self._expiration = 0
         self.config = 0
@@ -64,7 +66,7 @@ class SyntheticTimer:
         Raises:
             GeneralProtection: direct mode, which the partition does not have.
         """
-        has_direct_mode = self._owner.partition.configuration.features & (
+        has_direct_mode = self.owner.partition.configuration.features & (
             Feature.DIRECT_SYNTHETIC_TIMERS
         )
         if value & DIRECT and not has_direct_mode:
@@ -94,7 +96,7 @@ class SyntheticTimer:
         if not self.count:
             return
         if config & PERIODIC:
-            now = self._owner.partition.clock.reference_count()
+            now = self.owner.partition.clock.reference_count()
             self._schedule(now + self._period)
         else:
             self._schedule(self.count)
@@ -105,13 +107,13 @@ class SyntheticTimer:
 
     def _schedule(self, expiration: int) -> None:
         self._expiration = expiration
-        self._handle = self._owner.partition.timers.schedule(
+        self._handle = self.owner.partition.timers.schedule(
             expiration * NANOSECONDS_PER_REFERENCE_UNIT, self._expire
         )
 
     def _stop(self) -> None:
         if self._handle is not None:
-            self._owner.partition.timers.cancel(self._handle)
+            self.owner.partition.timers.cancel(self._handle)
             self._handle = None
 
     def _expire(self) -> None:
@@ -119,26 +121,36 @@ class SyntheticTimer:
         expiration = self._expiration
         if self.config & PERIODIC:
             # Missed periods are skipped and the phase is kept (TLFS, Periodic Timers).
-            now = self._owner.partition.clock.reference_count()
+            now = self.owner.partition.clock.reference_count()
             missed = (now - expiration) // self._period
             self._schedule(expiration + (missed + 1) * self._period)
         else:
             self.config &= ~ENABLE
+        injection = self.owner.partition.injection
+        if injection is None or not injection.takes_expiration(self, expiration):
+            self.signal(expiration)
+
+    def signal(self, expiration: int) -> None:
+        """Tell the processor that the timer has expired.
+
+        Args:
+            expiration: when it was due, in units of 100 ns.
+        """
         if self.config & DIRECT:
-            self._owner.apic.request(self.config >> 4 & 0xFF)
+            self.owner.apic.request(self.config >> 4 & 0xFF)
         elif not self.waiting:
             self._send(expiration)
 
     def _send(self, expiration: int) -> None:
-        clock = self._owner.partition.clock
+        clock = self.owner.partition.clock
         self.waiting = True
         message = QueuedMessage(
             TIMER_EXPIRED,
-            lambda: _PAYLOAD.pack(self._index, 0, expiration, clock.reference_count()),
+            lambda: _PAYLOAD.pack(self.index, 0, expiration, clock.reference_count()),
             0,
             self._released,
         )
-        self._owner.synic.queue_message(self.config >> 16 & 0xF, message)
+        self.owner.synic.queue_message(self.config >> 16 & 0xF, message)
 
     def _released(self, delivered: bool) -> None:
         self.waiting = False
