@@ -160,6 +160,7 @@ EXTENDED_CALLS = (
         statuses=(
             StatusCondition(HvStatus.CALL_PENDING, "taken, and not done yet", "inferred"),
             StatusCondition(HvStatus.INVALID_PARAMETER, "as HvExtCallMemoryHeatHint", "inferred"),
+            StatusCondition(HvStatus.ACCESS_DENIED, "as HvExtCallMemoryHeatHint", "inferred"),
             _DENIED,
             _NOT_ADVERTISED,
         ),

@@ -64,7 +64,6 @@ MESSAGE_AND_EVENT_CALLS = (
             StatusCondition(
                 HvStatus.OPERATION_DENIED, "the caller's VTL is below the connection's", "OpenVMM"
             ),
-            StatusCondition(HvStatus.TIMEOUT, "to be tried again", "OpenVMM"),
         ),
     ),
     CallDeclaration(
@@ -91,7 +90,12 @@ MESSAGE_AND_EVENT_CALLS = (
                 HvStatus.INVALID_PARAMETER, "the flag is not one of the port's", "TLFS"
             ),
             StatusCondition(
-                HvStatus.INVALID_SYNIC_STATE, "the target's SynIC or event page is disabled", "TLFS"
+                HvStatus.INVALID_SYNIC_STATE,
+                "the target's SynIC or event page is disabled, or its SINT masked",
+                "TLFS",
+            ),
+            StatusCondition(
+                HvStatus.OPERATION_DENIED, "the caller's VTL is below the connection's", "OpenVMM"
             ),
         ),
     ),
