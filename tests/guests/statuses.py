@@ -42,6 +42,7 @@ VTL_LIST = INPUT + 0x800
 START_LIST = INPUT + 0x400
 START_IN_VTL1 = (SELF, 1 | 1 << 32, *words_of(rsp=stack(1, 1)))
 EPT_POINTER = DATA | 0x1E
+PARKING_PLACE = DATA + 0x20000
 CONNECTION = 0x10
 LOOP_FOREVER = f"returning:\n{vtl_return(1)}\njmp returning"
 
@@ -193,6 +194,11 @@ def _status(run: GuestRun) -> int:
 # --- preparations ---------------------------------------------------------------------------------
 
 
+def parking_place(machine: Machine) -> None:
+    """Code for a processor that shall do nothing."""
+    machine.partition.memory.write(PARKING_PLACE, b"\xeb\xfe")
+
+
 def take_overlay_pages(machine: Machine) -> None:
     """Leave room for the hypercall page of VTL 0, and for one page more."""
     memory = machine.partition.memory
@@ -315,8 +321,8 @@ def _processors() -> list[Scenario]:
         registers.vtl2(S.INVALID_VTL_STATE, SELF, OWN | VTL1 << 32, cr3, *value)
     registers.vtl0(S.INVALID_REGISTER_VALUE, SELF, OWN, cr3, 0, BAD_CR3, 0)
     start = _Of(0x99, found)
-    context = words_of(rip=0x100000)
-    start.vtl0(S.SUCCESS, SELF, 1, *context, cpus=2)
+    context = words_of(rip=PARKING_PLACE)
+    start.vtl0(S.SUCCESS, SELF, 1, *context, cpus=2, prepare=parking_place)
     start.below_vtl1(S.ACCESS_DENIED, SELF, 1 | 1 << 32, *context, cpus=2)
     start.vtl0(S.INVALID_PARTITION_ID, OTHER_PARTITION, 1, *context, cpus=2)
     start.vtl0(S.INVALID_VP_INDEX, SELF, NO_VP, *context, cpus=2)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.guests.assembly import call
 from tests.guests.contexts import words_of
 from tests.guests.hypercalls import Caller, Row
 from tests.guests.layout import INPUT as P
@@ -31,6 +32,7 @@ from hypercall.tlfs.readings import ReadingSet
 from hypercall.tlfs.status import HvStatus
 
 ALL = -1
+ALL_ONES = (1 << 64) - 1
 CAPABILITIES = int(PartitionConfiguration().extended_capabilities)
 HOLE = 0xC000_0000
 PARTITION = "partition"
@@ -52,13 +54,14 @@ FOUR = {"cpus": 4}
 
 @dataclass(frozen=True)
 class Case:
-    """One case: a call and its result, with what the output page holds afterwards."""
+    """One case: what runs before a call, its result, and what the output page holds then."""
 
     name: str
     row: Row
     result: int
     configuration: Mapping[str, Any] = field(default_factory=dict)
     output: Sequence[int] = ()
+    before: str = ""
 
 
 def memory(name: str, control: int, words: Sequence[int], result: int, **rest: Any) -> Case:
@@ -71,6 +74,8 @@ def fast(
     return Case(name, Row(control, input=rdx, output=r8, xmm=xmm), result, **rest)
 
 
+NO_MBEC = {PARTITION: {"mbec": False}}
+ENABLE_VTL_1 = call(0x1000D, ALL, 1)
 NO_DEBUGGING = {PARTITION: {"features": DEFAULT_FEATURES & ~Feature.GUEST_DEBUGGING}}
 NESTED = {PARTITION: {"nested_features": NestedFeature.FLUSH_GUEST_PHYSICAL_ADDRESS}}
 EPT_POINTER = 0x600000 | 0x1E
@@ -118,6 +123,15 @@ CASES = (
     fast("A069", 0x10002, 0, 2, 0, (4, 0)),
     fast("A070", 0x1_0001_0003, 0, 2, 0x1_0000_0000, (4, 0x400000)),
     fast("A071", 0x3_0013, 0, 2, 0, (0, 2, 2, 0)),
+    fast("A082", 0x1000D, 42, 1, 0xD),
+    fast("A084", 0x1000D, ALL_ONES, 3, 5),
+    fast("A084-openvmm", 0x1000D, ALL_ONES, 3, 6, configuration=OPENVMM),
+    fast("A085", 0x1000D, ALL_ONES, 0x101, 5, configuration=NO_MBEC),
+    fast("A086", 0x1000D, ALL_ONES, 1, 0),
+    memory("A087", 0xF, (42, 1 << 32, *words_of()), 0xD, before=ENABLE_VTL_1),
+    memory("A088", 0xF, (ALL, 0x1_FFFF_FFFF, *words_of()), 0xE, before=ENABLE_VTL_1),
+    memory("A089", 0xF, (ALL, 0, *words_of()), 5, before=ENABLE_VTL_1),
+    memory("A114", 0xF, (ALL, 1 << 32, *words_of()), 0x51),
     memory("B003", 0x0800_0002, (0, 3, 0), 3),
     memory("B005", 0x1000_0000_0000_0002, (0, 3, 0), 3),
     memory("B006", 0x8000_0002, (0, 3, 0), 3),
@@ -152,6 +166,9 @@ CASES = (
     memory("B062", 0xB, (0x01_0000_00FE, 1), 0),
     fast("B063", 0x1000B, 0x1_0000_00FE, 1, 3, configuration=KVM),
     fast("B063-xen", 0x1000B, 0x1_0000_00FE, 1, 5, configuration=XEN),
+    fast("B078", 0x1000D, ALL_ONES, 1, 0x51, before=ENABLE_VTL_1),
+    memory("B087", 0xF, (ALL, 1 << 32, *words_of()), 0x51),
+    memory("B088", 0xF, (ALL, 0x11 << 32, *words_of()), 5),
     memory("B106", 0x13, (0, 2, 0, 1, 1), 5),
     memory("B106-kvm", 0x13, (0, 2, 0, 1, 1), 3, configuration=KVM),
     memory("B107", 0x2_0013, (0, 2, 2, 1, 1), 5),
@@ -245,7 +262,7 @@ CASES = (
 def test_case(case: Case) -> None:
     settings = dict(case.configuration)
     cpus = settings.pop("cpus", 1)
-    calls = Caller(cpus=cpus, configuration=settings).make(case.row)
+    calls = Caller(before=case.before, cpus=cpus, configuration=settings).make(case.row)
     assert calls.only.result == case.result
     assert calls.output(len(case.output)) == list(case.output)
 
@@ -260,7 +277,7 @@ _OF_32_BIT_CALLERS = [
 def test_case_of_a_32_bit_caller(case: Case) -> None:
     settings = dict(case.configuration)
     cpus = settings.pop("cpus", 1)
-    calls = Caller("32", cpus=cpus, configuration=settings).make(case.row)
+    calls = Caller("32", before=case.before, cpus=cpus, configuration=settings).make(case.row)
     assert calls.only.result == case.result
     assert calls.output(len(case.output)) == list(case.output)
 

@@ -3,7 +3,17 @@
 import struct
 
 import pytest
-from tests.guests.assembly import call, put, put_word, read_msr, start_others, write_apic, write_msr
+from tests.guests.assembly import (
+    call,
+    catch,
+    put,
+    put_fault,
+    put_word,
+    read_msr,
+    start_others,
+    write_apic,
+    write_msr,
+)
 from tests.guests.hypercalls import Caller, Row
 from tests.guests.kit import run_guest
 from tests.guests.layout import EVENTS, INPUT, MESSAGES, NO_EOI, OUTPUT
@@ -218,3 +228,9 @@ def test_what_the_synic_registers_read() -> None:
         f"{read_msr(0x40000093)}\n{put('rax')}"
     )
     assert run.words(3) == [0, 1, 1 << 16]
+
+
+def test_a_vector_below_16_is_no_vector_of_a_sint() -> None:
+    """Case B024."""
+    run = run_guest(f"{catch('written', write_msr(0x40000090, 0x0F))}\n{put_fault()}")
+    assert run.words(2) == [13, 0]
