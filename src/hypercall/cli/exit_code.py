@@ -32,6 +32,7 @@ _BY_REASON = {
     StopReason.POWER_OFF: ExitCode.PASSED,
     StopReason.UNTIL: ExitCode.PASSED,
     StopReason.PAUSED: ExitCode.PASSED,
+    StopReason.DEBUGGER: ExitCode.PASSED,
     StopReason.RESET: ExitCode.GUEST_FAILED,
     StopReason.PANIC: ExitCode.GUEST_FAILED,
     StopReason.TRIPLE_FAULT: ExitCode.GUEST_FAILED,

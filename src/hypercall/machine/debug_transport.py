@@ -2,20 +2,18 @@
 
 import contextlib
 import ipaddress
-import os
 import re
 import select
 import socket
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from hypercall.errors import InputError
+from hypercall.machine.listening import LOOPBACK, listen_tcp, listen_unix, place_of, reason_of
 from hypercall.partition.debug_channel import ConnectionAddresses, DebugChannel
 
-_LOOPBACK = "127.0.0.1"
 _CHUNK = 1 << 16
 _SECONDS_BETWEEN_POLLS = 0.001
 _SECONDS_FOR_THE_REST = 1.0
@@ -35,7 +33,7 @@ class DebugChannelSpecification:
 
     kind: Literal["tcp", "unix", "file"]
     path: Path = Path()
-    host: str = _LOOPBACK
+    host: str = LOOPBACK
     port: int = 0
 
 
@@ -53,7 +51,7 @@ def parse_debug_channel(text: str) -> DebugChannelSpecification:
             return DebugChannelSpecification("file", Path(rest))
         match = _TCP.fullmatch(rest)
         if kind == "tcp" and match is not None and len(match[2]) < 6 and int(match[2]) < 65536:
-            host = (match[1] or "").strip("[]") or _LOOPBACK
+            host = (match[1] or "").strip("[]") or LOOPBACK
             return DebugChannelSpecification("tcp", host=host, port=int(match[2]))
     raise InputError(
         f"{text!r} is no place for a debug channel: give tcp:PORT, tcp:HOST:PORT, unix:PATH or "
@@ -109,7 +107,7 @@ def open_debug_transport(text: str, channel: DebugChannel) -> DebugTransport:
         return SocketTransport(specification, channel)
     except OSError as error:
         raise InputError(
-            f"the debug channel cannot be had at {text}: {_reason(error)}; choose another place"
+            f"the debug channel cannot be had at {text}: {reason_of(error)}; choose another place"
         ) from None
 
 
@@ -139,7 +137,7 @@ class FileTransport:
                 data = data[self._file.write(data) :]
         except OSError as error:
             raise InputError(
-                f"the debug channel cannot be written to {self.place}: {_reason(error)}"
+                f"the debug channel cannot be written to {self.place}: {reason_of(error)}"
             ) from None
         return False
 
@@ -177,12 +175,12 @@ class SocketTransport:
         self._next_poll = 0.0
         self._closed = False
         if self._path is not None:
-            self._listener = _listen_unix(self._path)
+            self._listener = listen_unix(self._path)
             self.place = str(self._path)
         else:
-            self._listener = _listen_tcp(specification.host, specification.port)
+            self._listener = listen_tcp(specification.host, specification.port)
+            self.place = place_of(self._listener)
             host, port = self._listener.getsockname()[:2]
-            self.place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             channel.addresses = _addresses(host, port)
         self._listener.setblocking(False)
 
@@ -281,55 +279,6 @@ class SocketTransport:
             self._peer = None
 
 
-def _listen_tcp(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )
-    except UnicodeError:
-        raise OSError(0, "the host's name is no name") from None
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _listen_unix(path: Path) -> socket.socket:
-    _remove_abandoned(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        # Whoever can write to the socket controls the guest's debugger.
-        os.chmod(path, 0o600)
-        listener.listen(1)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove a socket that an earlier run left behind, but none that somebody listens at."""
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            return
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        except OSError:
-            return
-
-
 def _addresses(host: str, port: int) -> ConnectionAddresses:
     """Return both ends as the guest is told of them: as QEMU does, the host's values twice."""
     with contextlib.suppress(ValueError):
@@ -337,8 +286,3 @@ def _addresses(host: str, port: int) -> ConnectionAddresses:
         if address.version == 4:
             return ConnectionAddresses(int(address), int(address), port, port)
     return ConnectionAddresses(0, 0, port, port)
-
-
-def _reason(error: OSError) -> str:
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]

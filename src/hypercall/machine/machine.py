@@ -25,6 +25,7 @@ from hypercall.faults.injector import Faults
 from hypercall.machine.board import DEVICE_PAGES, Board
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.debug_transport import DebugTransport, open_debug_transport
+from hypercall.machine.debugging import Debugging
 from hypercall.machine.devices.msi_test_device import MsiTestDevice
 from hypercall.machine.devices.synic_test_device import SynicTestDevice
 from hypercall.machine.entry_registers import load_entry
@@ -91,6 +92,7 @@ class Machine:
         trace: where to subscribe to events.
         console: the first serial port.
         faults: the faults that are injected on purpose, and where to inject more.
+        debugging: breakpoints, watchpoints and steps.
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
             the guest got input meanwhile. None polls nothing.
@@ -150,6 +152,7 @@ class Machine:
         self._turns = Turns(self.partition.processors, self.configuration.seed)
         self._turn_is_long = False
         self._turn_unfinished = False
+        self.debugging = Debugging(self._engine, self.processors)
         self._stop_reason: StopReason | None = None
         self._exit_code: int | None = None
         self._detail = ""
@@ -243,6 +246,7 @@ class Machine:
             raise InputError("nothing is loaded: call load() with an image first")
         self._stop_reason = None
         self._connect_observers()
+        self.debugging.begin_run()
         started = time.monotonic()
         reason: StopReason | None = None
         try:
@@ -260,7 +264,7 @@ class Machine:
         ):
             reason = StopReason.PANIC
         detail = self._detail or (self.console.panic or "")
-        if reason not in (StopReason.UNTIL, StopReason.PAUSED):
+        if reason not in (StopReason.UNTIL, StopReason.PAUSED, StopReason.DEBUGGER):
             self.emit(reason.name.lower().replace("_", "-"), detail or REASON_TEXTS[reason])
         counters = self._engine.counters()
         return RunResult(
@@ -285,6 +289,10 @@ class Machine:
         if self._paused:
             self._paused = False
             return StopReason.PAUSED
+        if self.debugging.in_block:
+            # Nothing may come between, or the run would not be what it is without a debugger.
+            self.processors.continue_turn(limit_ns)
+            return self._run_engine(limit_ns)
         now = engine.time()
         partition.timers.run_due(now)
         if self._stop_reason is not None:
@@ -314,15 +322,21 @@ class Machine:
             alone = _LONG_TURN_ON_HOST_NS if engine.host_time else _LONG_TURN_NS
             length = alone if self._turn_is_long else self._turns.length()
             processors.begin_turn(length // engine.factor, limit_ns)
+        return self._run_engine(limit_ns)
+
+    def _run_engine(self, limit_ns: int | None) -> StopReason | None:
+        engine, processors, debugging = self._engine, self.processors, self.debugging
+        debugging.begin_turn(processors.current)
         engine.run()
         processors.end_turn()
+        stopped = debugging.end_turn(processors.current)
         # A run in pieces is the same as one in one piece: who was interrupted goes on.
         self._turn_unfinished = engine.count < processors.turn_end and (
-            self._paused or (limit_ns is not None and engine.time() >= limit_ns)
+            stopped or self._paused or (limit_ns is not None and engine.time() >= limit_ns)
         )
-        if not self._turn_unfinished:
+        if not self._turn_unfinished and not debugging.in_block:
             self._turn_is_long = False
-        return None
+        return StopReason.DEBUGGER if stopped else None
 
     def _shorten_turn(self) -> None:
         """Another processor woke in a turn that is long because there was no other."""

@@ -29,6 +29,8 @@ class StopReason(Enum):
     """The awaited condition came true."""
     PAUSED = auto()
     """Somebody asked for a pause, for instance at an event; the guest can run on."""
+    DEBUGGER = auto()
+    """A breakpoint, watchpoint or step was reached; the guest can run on."""
 
 
 REASON_TEXTS: Mapping[StopReason, str] = MappingProxyType(
@@ -43,6 +45,7 @@ REASON_TEXTS: Mapping[StopReason, str] = MappingProxyType(
         StopReason.DEADLOCK: "every virtual processor is halted and nothing can wake one",
         StopReason.UNTIL: "the awaited event came",
         StopReason.PAUSED: "the run was paused",
+        StopReason.DEBUGGER: "the run was stopped for a debugger",
     }
 )
 """Each reason in words, the beginning of a sentence."""

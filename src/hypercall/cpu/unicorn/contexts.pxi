@@ -63,6 +63,8 @@ cdef class Contexts(Translator):
         u32(self.cs, CS_HALTED)[0] = 0
         memset(self.cs + CS_JUMP_CACHE, 0, CS_JUMP_CACHE_SIZE)
         self.current = number
+        self.progress.context = number
+        self.progress.debug.paid_end = 0
         self.table = self.tables[context.table]
         keep_tlb_size(self.cs + CS_TLB)
         if context.flush_all:
@@ -260,6 +262,9 @@ cdef class Contexts(Translator):
 
     def set_rip(self, int number, uint64_t value):
         """Sets the instruction pointer of a context."""
+        if number == self.current and not self.running:
+            # A block begins there.
+            self.progress.debug.paid_end = 0
         u64(self.context_env(number), ENV_EIP)[0] = value
 
     def get_rflags(self, int number):

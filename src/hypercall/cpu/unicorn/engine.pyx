@@ -31,7 +31,7 @@ cdef extern from "unicorn/unicorn.h" nogil:
         uint16_t icount
         uint16_t size
     int UC_ARCH_X86, UC_MODE_64, UC_PROT_ALL, UC_CPU_X86_BROADWELL
-    int UC_HOOK_INTR, UC_HOOK_INSN, UC_HOOK_BLOCK, UC_HOOK_INSN_INVALID, UC_HOOK_EDGE_GENERATED
+    int UC_HOOK_INTR, UC_HOOK_INSN, UC_HOOK_CODE, UC_HOOK_BLOCK, UC_HOOK_INSN_INVALID, UC_HOOK_EDGE_GENERATED
     int UC_HOOK_MEM_FETCH_UNMAPPED
     int UC_X86_INS_IN, UC_X86_INS_OUT, UC_X86_INS_SYSCALL, UC_X86_INS_RDTSC, UC_X86_INS_RDTSCP
     int UC_X86_REG_RAX
@@ -217,16 +217,22 @@ cdef struct Statistics:
     uint64_t translated_instructions
 
 
+cdef struct Debug
+
+
 cdef struct Progress:
     # What the hook of every block needs, in one cache line and without a Python reference.
     uint64_t count
     uint64_t limit  # where the next block is not begun: the end of the turn, or 0
     uint64_t turn_limit
+    bint armed  # each block is looked at; the limit is kept 0
     bint break_in  # a request is to be looked at before the next block
     uint8_t *env
     uint8_t *cs
     uc_engine *uc
     void (*repeat)(Progress *, uint64_t, uint32_t) noexcept nogil
+    int context
+    Debug *debug
 
 
 cdef inline uint32_t *u32(void *base, long offset) noexcept nogil:
@@ -242,5 +248,6 @@ include "strings.pxi"
 include "translation.pxi"
 include "contexts.pxi"
 include "setup.pxi"
+include "debugging.pxi"
 include "exits.pxi"
 include "hooks.pxi"

@@ -1,7 +1,7 @@
 # Running, and the part of each exit that may touch Python objects.
 
 
-cdef class Engine(Library):
+cdef class Engine(Debugger):
     """One unicorn instance that runs the virtual processors of one machine in turns.
 
     A *context* is one world of one virtual processor (a processor has one per VTL). A *table* is
@@ -36,7 +36,7 @@ cdef class Engine(Library):
     @limit.setter
     def limit(self, uint64_t value):
         self.progress.turn_limit = value
-        self.progress.limit = 0 if self.progress.break_in else value
+        self.limit_changed()
 
     def time(self):
         """Nanoseconds since the machine was made, by its own clock."""
@@ -57,12 +57,30 @@ cdef class Engine(Library):
             BaseException: whatever an exit raised.
         """
         cdef uc_err error
-        self.progress.break_in = False
-        self.progress.limit = self.progress.turn_limit
-        self.running = True
-        error = uc_emu_start(self.uc, u64(self.env, ENV_EIP)[0], 0, 0, 0)
-        self.running = False
-        join_flags(self.env, False)
+        cdef bint again = True
+        cdef Debug *debug = &self.debug
+        debug.stop = STOP_NONE
+        debug.enters = debug.stepping
+        while again:
+            self.arm()
+            self.progress.break_in = False
+            self.limit_changed()
+            self.choose_code(debug.enters or debug.paid_end != 0)
+            debug.restart = False
+            debug.enters = False
+            self.running = True
+            error = uc_emu_start(self.uc, u64(self.env, ENV_EIP)[0], 0, 0, 0)
+            self.running = False
+            join_flags(self.env, False)
+            again = debug.restart and self.failure is None and error == 0
+        debug.passes = False
+        if debug.stop == STOP_NONE:
+            # The turn has ended right behind an instruction that is to be stopped behind.
+            if debug.watch_hit:
+                debug.stop = STOP_WATCHPOINT
+            elif debug.stepping and debug.moved and debug.step_first >= debug.step_end:
+                debug.stop = STOP_STEP
+        debug.watch_hit = False
         if self.delivers_again:
             self.delivers_again = False
             self.change_request(self.current, REQUEST_INJECTED, True)
@@ -338,6 +356,7 @@ cdef class Engine(Library):
         # Serves an undefined opcode; returns the vector to deliver, or -1.
         cdef uint8_t code[3]
         cdef uint64_t control, first, second, result
+        self.debug.paid_end = 0
         cdef bint long_mode
         cdef int mode
         cdef int fetched = self.fetch(code, 3)

@@ -4,14 +4,7 @@
 
 cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) noexcept nogil:
     cdef Progress *progress = <Progress *>data
-    if progress.count >= progress.limit:
-        if progress.break_in and progress.count < progress.turn_limit:
-            # The library looks at the requests and comes back to this block.
-            progress.break_in = False
-            progress.limit = progress.turn_limit
-            (<uint16_t *>(u64(progress.cs, CS_ICOUNT_DECR)[0]))[1] = 0xFFFF
-        else:
-            uc_emu_stop(uc)
+    if progress.count >= progress.limit and not look_at_block(progress, address, size):
         return
     progress.count += size
     if size == 2 or size == 3:
@@ -30,6 +23,8 @@ cdef int serve_exception(void *data, uint32_t number) noexcept:
     # Returns whether an exception is to be delivered, whose vector is then in place.
     cdef Engine engine = <Engine>data
     cdef int vector
+    # What was left of the block is not executed, or begins a block of its own.
+    engine.debug.paid_end = 0
     if number < EXIT_BASE:
         engine.statistics.exceptions += 1
         # Or a guest that only faults would not reach its limit of virtual time.
@@ -164,14 +159,71 @@ cdef int fill_for(void *data, uint64_t address, int access, int mode, bint probe
     return (<Engine>data).fill(address, access, mode, probe, back, error)
 
 
+cdef bint watched_for(void *data, uint64_t address, int size, int access,
+                      uintptr_t back) noexcept:
+    # Whether an access touches a watchpoint from code that cannot be left behind it.
+    cdef Engine engine = <Engine>data
+    return (
+        engine.debug.watch_count != 0
+        and not engine.debug.watches_closely
+        and back != 0
+        and watch_matches(&engine.debug, address, size, access)
+    )
+
+
+cdef void leave_for(void *data, uintptr_t back) noexcept:
+    # Between this function and the library there is no Python reference.
+    restart_closely(&(<Engine>data).progress, back)
+
+
+cdef void restart_closely(Progress *progress, uintptr_t back) noexcept nogil:
+    cdef Debug *debug = progress.debug
+    uc_emu_stop(progress.uc)
+    cpu_restore_state_x86_64(progress.cs, back, True)
+    debug.restart = True
+    debug.enters = True
+    debug.paid_next = u64(progress.env, ENV_EIP)[0] + u64(progress.env, ENV_SEGMENTS + 32)[0]
+    debug.paid_end = debug.block_end
+    debug.passes = True
+    debug.pass_at = debug.paid_next
+    cpu_loop_exit_noexc_x86_64(progress.cs)
+
+
+cdef void filled_for(void *data, uint64_t address, int size, int access, int mode,
+                     bint probe) noexcept:
+    cdef Engine engine = <Engine>data
+    cdef uint8_t *slot
+    cdef int kinds
+    if engine.debug.watch_count == 0:
+        return
+    if not probe and not engine.debug.watch_hit:
+        engine.debug.watch_hit = watch_matches(&engine.debug, address, size, access)
+    kinds = kinds_watched(&engine.debug, address)
+    if kinds:
+        slot = tlb_entry(engine.cs, mode, address)
+        hide_entry(slot, kinds)
+        if access == 1 and kinds & WATCH_READ and u64(slot, ENTRY_READ)[0] != NEVER:
+            # What the library reads and writes at once it must also be able to read.
+            u64(slot, ENTRY_READ)[0] &= ~<uint64_t>TLB_INVALID
+            engine.debug.rearm = True
+            engine.debug.rearm_mode = mode
+            engine.debug.rearm_address = address
+
+
 cdef bint fill_translation(void *cs, uint64_t address, int size, int access, int mode, bint probe,
                            uintptr_t back) noexcept:
     # Takes the place of the library's own walker.
     cdef uint8_t *cpu_class = <uint8_t *>(u64(cs, CS_CLASS)[0])
+    cdef void *engine = <void *>(u64(cpu_class, CLASS_TLB_FILL_CPU)[0])
     cdef int error = 0
-    cdef int vector = fill_for(<void *>(u64(cpu_class, CLASS_TLB_FILL_CPU)[0]), address, access,
-                               mode, probe, back, &error)
+    cdef int vector
+    if access != 2 and not probe and watched_for(engine, address, size, access, back):
+        # The instruction is begun anew in code that can be left behind it.
+        leave_for(engine, back)
+    vector = fill_for(engine, address, access, mode, probe, back, &error)
     if vector == 0:
+        if access != 2:
+            filled_for(engine, address, size, access, mode, probe)
         return True
     if not probe:
         raise_exception_err_ra_x86_64(<void *>(u64(cs, CS_ENV)[0]), vector, error, back)
@@ -218,12 +270,23 @@ cdef int injected_for(void *data, bint *from_hardware) noexcept:
     return vector
 
 
+cdef bint held_for(void *data) noexcept:
+    # Whether the run goes on in the middle of a block, where an unbroken run takes no interrupt.
+    cdef Engine engine = <Engine>data
+    if engine.debug.paid_end == 0:
+        return False
+    engine.debug.held = True
+    return True
+
+
 cdef bint take_interrupt(void *cs, int request) noexcept:
     # Takes the place of the library's delivery, which knows no interrupt controller.
     cdef uint8_t *env = <uint8_t *>(u64(cs, CS_ENV)[0])
     cdef void *engine = <void *>(u64(<uint8_t *>(u64(cs, CS_CLASS)[0]), CLASS_TLB_FILL_CPU)[0])
     cdef int vector
     cdef bint from_hardware = False
+    if held_for(engine):
+        return False
     if request & REQUEST_INJECTED:
         vector = injected_for(engine, &from_hardware)
         if vector >= 0 and from_hardware:

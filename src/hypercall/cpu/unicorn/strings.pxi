@@ -56,7 +56,8 @@ cdef void repeat_string(Progress *progress, uint64_t address, uint32_t size) noe
     if times < 3 or <int32_t>u32(env, ENV_DF)[0] < 0:
         return
     times -= 1
-    room = (progress.limit - progress.count) // size if progress.limit > progress.count else 0
+    room = progress.turn_limit - progress.count if progress.turn_limit > progress.count else 0
+    room //= size
     if times > room:
         times = room
     target = tlb_pointer(cs, mode, u64(env, ENV_REGS + 56)[0], ENTRY_WRITE)

@@ -68,6 +68,11 @@ cdef class Translator:
             return self.env
         return self.contexts[number].state
 
+    cdef void limit_changed(self):
+        self.progress.limit = (
+            0 if self.progress.break_in or self.progress.armed else self.progress.turn_limit
+        )
+
     cdef void fail(self, object error):
         # Keeps what an exit raised until the library has returned.
         if self.failure is None:
