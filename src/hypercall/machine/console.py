@@ -1,6 +1,7 @@
 """The user's end of the first serial port."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from hypercall.machine.devices.serial import Serial
 
@@ -18,6 +19,8 @@ class Console:
         output: called with every piece of output.
         panic: the line with which a Linux kernel said that it panicked, or None.
     """
+
+    not_state: ClassVar[tuple[str, ...]] = ("output",)
 
     def __init__(self, serial: Serial) -> None:
         self._serial = serial

@@ -7,7 +7,7 @@ import mmap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hypercall.abi.dispatcher import Dispatcher
 from hypercall.abi.given_registers import GivenRegisters
@@ -53,6 +53,9 @@ from hypercall.trace.hub import TraceHub
 from hypercall.trace.kallsyms import find_kallsyms
 from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
 
+if TYPE_CHECKING:
+    from hypercall.snapshot.snapshot import Snapshot
+
 _PAGE = 4096
 # While one processor runs alone its turn ends only so that the user can be heard.
 _LONG_TURN_NS = 20_000_000
@@ -96,7 +99,16 @@ class Machine:
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
             the guest got input meanwhile. None polls nothing.
+        state_holders: objects whose state snapshots of the machine are to hold too, for instance
+            what an observer has counted.
     """
+
+    # Who watches and serves the machine stays when the machine goes back to a snapshot.
+    not_state: ClassVar[tuple[str, ...]] = (
+        *("configuration", "dispatcher", "host_poll", "state_holders", "trace"),
+        *("_arena", "_call_observers", "_debug_transport", "_engine", "_exits", "_handlers"),
+        *("_interrupted", "_ram"),
+    )
 
     def __init__(self, configuration: MachineConfiguration | None = None) -> None:
         self.configuration = configuration or MachineConfiguration()
@@ -112,6 +124,7 @@ class Machine:
         )
         self.trace = TraceHub()
         self.host_poll: Callable[[float], bool] | None = None
+        self.state_holders: list[object] = []
         self._engine = Engine(self._ram, self._arena)
         self._engine.spin_exits = len(partition_configuration.processors) > 1
         if self.configuration.time == "host":
@@ -405,6 +418,52 @@ class Machine:
         if said:
             self._detail += f": {said[-1]}"
         self._stop(StopReason.PANIC)
+
+    # --- snapshots -----------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs the processors."""
+        return self._engine
+
+    @property
+    def arena_size(self) -> int:
+        """The size in bytes of the memory for overlay pages."""
+        return len(self._arena)
+
+    def state_roots(self) -> list[object]:
+        """The objects from which all state of the machine that lies in objects can be found."""
+        return [self, *self.state_holders]
+
+    def snapshot(self) -> "Snapshot":
+        """Keep the state of the machine, in memory, to go back to it with `restore`.
+
+        Between runs only. The run that follows is the same as without.
+
+        Raises:
+            InputError: the machine counts time by the host's clock.
+            HypercallError: the host cannot hold a copy of the memory.
+        """
+        # Not at the top: few runs need it.
+        from hypercall.snapshot.snapshot import Snapshot
+
+        return Snapshot(self)
+
+    def restore(self, snapshot: "Snapshot") -> None:
+        """Go back to the state of a snapshot of this machine.
+
+        What happens from there on is what happened the first time, unless somebody interferes.
+        Observers, console outputs and handlers stay as they are.
+
+        Raises:
+            InputError: it is another machine's.
+            HypercallError: the snapshot was closed.
+        """
+        if snapshot.machine is not self:
+            raise InputError(
+                "the snapshot is another machine's: save it, and make a machine from the file"
+            )
+        snapshot.restore()
 
     # --- looking -------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Sources: TLFS 2.0a pages 199-203 for what a session keeps; its sizes are inferre
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 CAPACITY = 1 << 16
 """How many bytes each of the two buffers holds; the TLFS gives no size."""
@@ -43,6 +44,8 @@ class DebugChannel:
             has taken or dropped what there was.
         on_full: called with no arguments whenever something that the guest posts finds no room.
     """
+
+    not_state: ClassVar[tuple[str, ...]] = ("listeners",)
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.addresses = ConnectionAddresses()

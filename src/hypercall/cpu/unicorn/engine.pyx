@@ -12,7 +12,7 @@ that can raise a guest exception.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from posix.mman cimport PROT_EXEC, PROT_READ, PROT_WRITE, mprotect
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -249,5 +249,6 @@ include "translation.pxi"
 include "contexts.pxi"
 include "setup.pxi"
 include "debugging.pxi"
+include "snapshots.pxi"
 include "exits.pxi"
 include "hooks.pxi"

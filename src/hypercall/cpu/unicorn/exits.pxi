@@ -1,7 +1,7 @@
 # Running, and the part of each exit that may touch Python objects.
 
 
-cdef class Engine(Debugger):
+cdef class Engine(Saved):
     """One unicorn instance that runs the virtual processors of one machine in turns.
 
     A *context* is one world of one virtual processor (a processor has one per VTL). A *table* is

@@ -7,6 +7,7 @@ does not overrun the guest.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from hypercall.partition.clock import ReferenceClock
 from hypercall.partition.timers import TimerHandle, TimerQueue
@@ -38,6 +39,7 @@ class Serial:
     """
 
     widest_access = 1
+    not_state: ClassVar[tuple[str, ...]] = ("sinks",)
 
     def __init__(
         self,

@@ -1,0 +1,80 @@
+"""A snapshot in memory: the state of one machine at one moment."""
+
+from typing import TYPE_CHECKING, Any
+
+from hypercall.errors import InputError
+from hypercall.snapshot.memento import Memento
+from hypercall.snapshot.memory_holder import MemoryHolder
+
+if TYPE_CHECKING:
+    from hypercall.machine.machine import Machine
+
+_PAGE = 4096
+# Bit 1 of what the engine knows about a page says that it was written.
+_IS_WRITTEN = bytes(state >> 1 & 1 for state in range(256))
+
+
+class Snapshot:
+    """The state of a machine, to which that machine can go back.
+
+    It costs a process that holds the memory, shared with this one as long as neither changes it;
+    `close` ends it, and so does letting the snapshot go.
+
+    Attributes:
+        machine: the machine.
+        time_ns: the virtual time at which it was taken, in nanoseconds.
+
+    Raises:
+        InputError: the machine counts time by the host's clock, which nothing brings back.
+        HypercallError: the host cannot hold a copy of the memory.
+    """
+
+    def __init__(self, machine: "Machine") -> None:
+        if machine.configuration.time == "host":
+            raise InputError(
+                "a machine that follows the host's clock has no snapshots: give it virtual time"
+            )
+        self.time_ns = machine.time_ns
+        self.machine = machine
+        self._engine: dict[str, Any] = machine.engine.save()
+        self._memento = Memento(machine.state_roots())
+        self._holder = MemoryHolder()
+
+    def restore(self) -> None:
+        """Let the machine go back.
+
+        Raises:
+            HypercallError: the process that holds the memory is gone.
+        """
+        machine = self.machine
+        engine = machine.engine
+        # Pages that nothing had written then nor has since hold zeros in both.
+        before, now = self._engine["pages"], bytes(engine.written_pages())
+        for backing, address, runs in (
+            ("ram", engine.ram_address, _runs(before, now)),
+            ("arena", engine.arena_address, [(0, machine.arena_size)]),
+        ):
+            for start, length in runs:
+                for offset, data in self._holder.read(address + start, length):
+                    engine.replace_memory(backing, start + offset, data)
+        engine.restore(self._engine, True)
+        self._memento.restore()
+
+    def close(self) -> None:
+        """Let the memory go; the snapshot cannot be restored any more."""
+        self._holder.close()
+
+
+def _runs(before: bytes, now: bytes) -> list[tuple[int, int]]:
+    """Return (offset, length) in bytes of the runs of pages that either marks as written."""
+    either = int.from_bytes(before, "little") | int.from_bytes(now, "little")
+    wanted = either.to_bytes(len(now), "little").translate(_IS_WRITTEN)
+    runs = []
+    at = wanted.find(1)
+    while at >= 0:
+        end = wanted.find(0, at)
+        if end < 0:
+            end = len(wanted)
+        runs.append((at * _PAGE, (end - at) * _PAGE))
+        at = wanted.find(1, end)
+    return runs
