@@ -25,6 +25,7 @@ from typing import Literal
 from hypercall.cli.guest import Entry, RunOptions
 from hypercall.errors import InputError
 from hypercall.machine.result import RunResult, StopReason
+from hypercall.trace.description import RunDescription
 from hypercall.trace.events import MachineEvent, Position
 from hypercall.trace.hub import TraceHub
 
@@ -112,6 +113,9 @@ class FakeMachine:
         if "vp=9" in fault:
             raise InputError("there is no virtual processor 9")
         return FakeFault(fault)
+
+    def describe(self) -> RunDescription:
+        return RunDescription(source="fake", cpus=self.options.cpus)
 
     def symbol(self, address: int) -> str | None:
         return "start+0x1" if address == 0x1001 else None

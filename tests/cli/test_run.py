@@ -97,6 +97,8 @@ def test_the_defaults(image: Path, made: list[FakeMachine], run: Run) -> None:
         (["--entry", "middle"], "vmlinux or decompressor"),
         (["--trace", "t", "--trace-format", "xml"], "strace or jsonl"),
         (["--trace-format", "jsonl"], "add --trace FILE"),
+        (["--trace", "t", "--trace-events", "halts"], "--trace-events: there is no kind 'halts'"),
+        (["--trace-events", "all"], "add --trace FILE"),
         (["--seed", "-1"], "--seed: -1 is not between"),
         (["--shuffle-vp-index", "99999999999999999999"], "--shuffle-vp-index"),
         (["--limit", "-1"], "--limit: -1 is not a number of seconds greater than 0"),

@@ -83,8 +83,16 @@ def test_console_and_trace_go_to_files(image: Path, tmp_path: Path) -> None:
 def test_a_trace_to_a_dash_is_on_the_error(image: Path) -> None:
     done = finish("text,POWER_OFF", image, "--trace", "-", "--trace-format", "jsonl")
     assert done.stdout == "hello from the guest\n"
-    line = done.stderr.splitlines()[0]
-    assert json.loads(line)["text"] == "said hello"
+    first, second = (json.loads(line) for line in done.stderr.splitlines()[:2])
+    assert first == {"event": "trace", "version": 1, "source": "fake", "cpus": 1}
+    assert second["text"] == "said hello"
+
+
+def test_a_trace_has_the_events_asked_for(image: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    arguments = ("--trace", trace, "--trace-format", "jsonl", "--trace-events", "halt,vtl")
+    assert finish("text,POWER_OFF", image, *arguments).returncode == 0
+    assert [json.loads(line)["event"] for line in trace.read_text().splitlines()] == ["trace"]
 
 
 @pytest.mark.parametrize(

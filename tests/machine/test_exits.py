@@ -8,7 +8,7 @@ from tests.guests.layout import IMAGE
 from hypercall.cpu.interface import MODE_LONG, MODE_PROTECTED, MODE_VIRTUAL_8086
 from hypercall.machine.exits import Caller
 from hypercall.machine.machine import Machine
-from hypercall.trace.events import HaltEvent, InterruptEvent, MsrEvent
+from hypercall.trace.events import CpuidEvent, HaltEvent, InterruptEvent, MsrEvent
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,16 @@ def test_cpuid_has_the_hypervisors_leaves() -> None:
     machine.run(100_000_000)
     words = [machine.partition.memory.read_u64(0x1E0000 + 8 * n) for n in range(3)]
     assert b"".join(word.to_bytes(4, "little") for word in words) == b"Microsoft Hv"
+
+
+def test_cpuid_events() -> None:
+    text = "mov eax, 0x40000000\nmov ecx, 7\ncpuid\nmov eax, 0x40000099\ncpuid"
+    _, events = run(text, CpuidEvent)
+    first, second = events[-2:]
+    assert (first.leaf, first.subleaf) == (0x40000000, 7)
+    assert first.values == (0x40000006, 0x7263694D, 0x666F736F, 0x76482074)
+    assert (second.leaf, second.values) == (0x40000099, (0, 0, 0, 0))
+    assert first.position.rip < second.position.rip
 
 
 def test_the_position_before_anybody_ran() -> None:

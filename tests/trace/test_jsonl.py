@@ -5,8 +5,10 @@ from typing import Any
 from hypercall.abi.record import CallRecord
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.msrs import SyntheticMsr
+from hypercall.trace.description import RunDescription
 from hypercall.trace.events import (
     ConsoleEvent,
+    CpuidEvent,
     Event,
     FindingEvent,
     HaltEvent,
@@ -66,6 +68,8 @@ def test_a_call_is_an_object_with_everything_in_it() -> None:
         "code": 11,
         "control": "0x1000b",
         "fast": True,
+        "input_register": "0xfb",
+        "output_register": "0xd",
         "arguments": {"vector": "0xfb", "target_vtl": "own", "processor_mask": "{0,2-3}"},
         "outputs": {},
         "status": "SUCCESS",
@@ -116,6 +120,7 @@ def test_reps_are_numbers_and_unknown_calls_are_shown() -> None:
 def test_the_other_events_have_their_own_keys() -> None:
     events: list[Event] = [
         MsrEvent(WHERE, SyntheticMsr.VP_INDEX, 1 << 63, False),
+        CpuidEvent(WHERE, 0x40000003, 0, (0xAE7F, 1, 2, 3)),
         ConsoleEvent(WHERE, b"a\xff"),
         InterruptEvent(WHERE, 2, "nmi"),
         HaltEvent(WHERE, True),
@@ -135,7 +140,13 @@ def test_the_other_events_have_their_own_keys() -> None:
             "value": "0x8000000000000000",
             "fault": False,
         },
-        {"event": "console", "console": "ttyS0", "text": "a\ufffd"},
+        {
+            "event": "cpuid",
+            "leaf": "0x40000003",
+            "subleaf": "0x0",
+            "values": ["0xae7f", "0x1", "0x2", "0x3"],
+        },
+        {"event": "console", "console": "ttyS0", "text": "a\ufffd", "data": "61ff"},
         {"event": "interrupt", "vector": 2, "kind": "nmi"},
         {"event": "halt", "halted": True},
         {"event": "vtl", "entered": 1, "reason": "call"},
@@ -158,4 +169,19 @@ def test_it_subscribes_to_what_strace_text_shows_too() -> None:
         "VtlEvent",
         "MachineEvent",
         "FindingEvent",
+    ]
+
+
+def test_the_first_line_tells_what_runs() -> None:
+    written: list[str] = []
+    description = RunDescription(source="hypercall", cpus=2, privileges=0xAE7F)
+    JsonLinesWriter(written.append, lambda address: None, description).attach(TraceHub())
+    assert [json.loads(line) for line in written] == [
+        {
+            "event": "trace",
+            "version": 1,
+            "source": "hypercall",
+            "cpus": 2,
+            "privileges": "0xae7f",
+        }
     ]

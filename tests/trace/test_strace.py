@@ -7,6 +7,7 @@ from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.events import (
     ConsoleEvent,
+    CpuidEvent,
     Event,
     FindingEvent,
     HaltEvent,
@@ -141,6 +142,7 @@ def test_the_other_events_have_lines_too() -> None:
             MsrEvent(at, SyntheticMsr.GUEST_OS_ID, 0x8100, True),
             MsrEvent(at, SyntheticMsr.VP_INDEX, 3, False),
             MsrEvent(at, 0x1B, 0, True, fault=True),
+            CpuidEvent(at, 0x40000001, 0, (0x31237648, 0, 0, 0)),
             ConsoleEvent(at, b"a\n\xff"),
             InterruptEvent(at, 0xEC),
             HaltEvent(at, True),
@@ -153,6 +155,7 @@ def test_the_other_events_have_lines_too() -> None:
         "wrmsr(GUEST_OS_ID, 0x8100) = ok",
         "rdmsr(VP_INDEX) = 0x3",
         "wrmsr(0x1b, 0x0) = #GP",
+        "cpuid(0x40000001, 0x0) = 0x31237648, 0x0, 0x0, 0x0",
         r"ttyS0 b'a\n\xff'",
         "interrupt 0xec (external)",
         "halted",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hypercall.machine.result import RunResult
+from hypercall.trace.description import RunDescription
 from hypercall.trace.hub import TraceHub
 
 Entry = Literal["vmlinux", "decompressor"]
@@ -33,6 +34,7 @@ class RunOptions:
         limit_ns: virtual time after which to stop, in nanoseconds, or None.
         trace: where the trace goes: a path, ``-`` for the standard error, or None.
         trace_format: ``"strace"`` or ``"jsonl"``.
+        trace_events: which events the trace has, as users write it.
         console: where the console goes: a path, or ``-`` for the standard output.
         debug_channel: where the debug channel is carried to, or None.
         inject: the faults to inject, as users write them.
@@ -52,6 +54,7 @@ class RunOptions:
     limit_ns: int | None = None
     trace: str | None = None
     trace_format: str = "strace"
+    trace_events: str = "calls"
     console: str = "-"
     debug_channel: str | None = None
     inject: tuple[str, ...] = ()
@@ -134,6 +137,9 @@ class GuestMachine(Protocol):
 
     def interrupt(self) -> None:
         """Make :meth:`run` return soon, with INTERRUPTED; may be called by a signal handler."""
+
+    def describe(self) -> RunDescription:
+        """Return what a trace tells of the run as a whole."""
 
     def symbol(self, address: int) -> str | None:
         """Return ``name+0x1a`` for a guest-virtual address where it is known."""

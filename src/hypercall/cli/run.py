@@ -82,6 +82,15 @@ def run(
             metavar="strace|jsonl", help="Lines for people (strace, the default) or JSON lines."
         ),
     ] = None,
+    trace_events: Annotated[
+        str | None,
+        typer.Option(
+            metavar="calls|all|KIND,...",
+            help="What to trace: calls (the default) with trust levels, findings and the machine,"
+            " all, or some of hypercall, msr, cpuid, console, interrupt, halt, vtl, machine,"
+            " finding.",
+        ),
+    ] = None,
     debug_channel: Annotated[
         str | None,
         typer.Option(
@@ -137,6 +146,8 @@ def run(
 
     if trace_format is not None and trace is None:
         raise InputError("--trace-format says how to write a trace: add --trace FILE")
+    if trace_events is not None:
+        _check_trace_events(trace_events, trace)
     if image is None and (initrd is not None or append is not None):
         raise InputError("--initrd and --append are for an image of Linux: give an IMAGE")
     if cpus is None:
@@ -176,11 +187,23 @@ def run(
         limit_ns=None if limit is None else max(1, round(limit * 1e9)),
         trace=trace,
         trace_format=trace_format or "strace",
+        trace_events=trace_events or "calls",
         console=console,
         debug_channel=debug_channel,
         inject=tuple(inject or ()),
     )
     raise typer.Exit(run_guest(options))
+
+
+def _check_trace_events(text: str, trace: str | None) -> None:
+    from hypercall.trace.kinds import parse_kinds
+
+    if trace is None:
+        raise InputError("--trace-events says what to write to a trace: add --trace FILE")
+    try:
+        parse_kinds(text)
+    except InputError as error:
+        raise InputError(f"--trace-events: {error}") from None
 
 
 def _check_debug_channel(text: str) -> None:

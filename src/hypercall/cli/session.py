@@ -172,11 +172,18 @@ class _Session:
     def _attach_trace(self, target: str) -> None:
         # Not at the top: decoding brings all declarations along, and is not always wanted.
         from hypercall.trace.jsonl import JsonLinesWriter
+        from hypercall.trace.kinds import parse_kinds
         from hypercall.trace.strace import StraceWriter
 
         output = self._open(target, "error", "--trace")
-        writer = JsonLinesWriter if self._options.trace_format == "jsonl" else StraceWriter
-        writer(output.write_text, self._machine.symbol).attach(self._machine.trace)
+        machine = self._machine
+        kinds = parse_kinds(self._options.trace_events)
+        writer: JsonLinesWriter | StraceWriter
+        if self._options.trace_format == "jsonl":
+            writer = JsonLinesWriter(output.write_text, machine.symbol, machine.describe())
+        else:
+            writer = StraceWriter(output.write_text, machine.symbol)
+        writer.attach(machine.trace, *kinds)
 
     def _connect_debugger(self, place: str, stack: contextlib.ExitStack) -> None:
         try:

@@ -24,7 +24,14 @@ from hypercall.partition.faults import GeneralProtection, Intercepted
 from hypercall.partition.partition import Partition
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.registers import RegisterName
-from hypercall.trace.events import HaltEvent, InterruptEvent, MsrEvent, Position, VtlEvent
+from hypercall.trace.events import (
+    CpuidEvent,
+    HaltEvent,
+    InterruptEvent,
+    MsrEvent,
+    Position,
+    VtlEvent,
+)
 from hypercall.trace.hub import TraceHub
 
 if TYPE_CHECKING:
@@ -244,7 +251,11 @@ class MachineExits:
     def cpuid(self, leaf: int, subleaf: int) -> Leaf:
         """What CPUID returns."""
         vp = self._processors.current
-        return self.features.read(vp.apic_id, leaf, subleaf, apic_enabled=vp.current.apic.enabled)
+        enabled = vp.current.apic.enabled
+        values = self.features.read(vp.apic_id, leaf, subleaf, apic_enabled=enabled)
+        if self._trace.active and self._trace.wants(CpuidEvent):
+            self._trace.emit(CpuidEvent(self.position(), leaf, subleaf, values))
+        return values
 
     def read_port(self, port: int, size: int) -> int:
         """Read a port of the board."""

@@ -48,6 +48,7 @@ from hypercall.partition.synic import EVENT_FLAGS_PER_SINT
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.calls import DECLARATIONS, Call
 from hypercall.tlfs.registers import RegisterName
+from hypercall.trace.description import RunDescription
 from hypercall.trace.events import ConsoleEvent, HypercallEvent, MachineEvent
 from hypercall.trace.hub import TraceHub
 from hypercall.trace.kallsyms import find_kallsyms
@@ -174,6 +175,8 @@ class Machine:
         self._debug_transport: DebugTransport | None = None
         self._panic_at: int | None = None
         self._entry: EntryState | None = None
+        self._image: str | None = None
+        self._append: str | None = None
         self._kernel_symbols = LazySymbols(self._find_symbols)
         self._call_site_hint: int | None = None
         self._call_observers: dict[int, list[CallObserver]] = {}
@@ -219,6 +222,8 @@ class Machine:
         context = self.processors.context(self.partition.bootstrap)
         load_entry(self.processors.registers, context, state)
         self._entry = state
+        self._image = image.name if isinstance(image, Path) else None
+        self._append = append or None
 
     # --- running -------------------------------------------------------------------------------
 
@@ -681,6 +686,25 @@ class Machine:
             InputError: the text means nothing, or the machine has nothing that it names.
         """
         return self.faults.inject(fault)
+
+    def describe(self) -> RunDescription:
+        """What a trace tells of the run as a whole."""
+        configuration, partition = self.configuration, self.partition.configuration
+        nested = partition.nested_features
+        return RunDescription(
+            source="hypercall",
+            image=self._image,
+            append=self._append,
+            cpus=configuration.cpus,
+            memory=configuration.memory,
+            seed=configuration.seed,
+            like=configuration.like,
+            privileges=int(partition.privileges),
+            features=int(partition.features),
+            recommendations=int(partition.recommendations),
+            nested_features=None if nested is None else int(nested),
+            extended_capabilities=int(partition.extended_capabilities),
+        )
 
     # --- observing -----------------------------------------------------------------------------
 

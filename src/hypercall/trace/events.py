@@ -69,6 +69,23 @@ class MsrEvent:
 
 
 @dataclass(slots=True)
+class CpuidEvent:
+    """A CPUID instruction: what the guest asked of the processor and the hypervisor.
+
+    Attributes:
+        position: when and where.
+        leaf: EAX.
+        subleaf: ECX.
+        values: what it got in EAX, EBX, ECX and EDX.
+    """
+
+    position: Position
+    leaf: int
+    subleaf: int
+    values: tuple[int, int, int, int]
+
+
+@dataclass(slots=True)
 class ConsoleEvent:
     """Bytes that the guest wrote to a console.
 
@@ -162,6 +179,7 @@ class FindingEvent:
 Event = (
     HypercallEvent
     | MsrEvent
+    | CpuidEvent
     | ConsoleEvent
     | InterruptEvent
     | HaltEvent

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from hypercall.trace.events import (
     ConsoleEvent,
+    CpuidEvent,
     Event,
     FindingEvent,
     HaltEvent,
@@ -19,6 +20,7 @@ from hypercall.trace.events import (
 EventKind = (
     type[HypercallEvent]
     | type[MsrEvent]
+    | type[CpuidEvent]
     | type[ConsoleEvent]
     | type[InterruptEvent]
     | type[HaltEvent]
@@ -31,6 +33,7 @@ EventKind = (
 ALL_KINDS: tuple[EventKind, ...] = (
     HypercallEvent,
     MsrEvent,
+    CpuidEvent,
     ConsoleEvent,
     InterruptEvent,
     HaltEvent,

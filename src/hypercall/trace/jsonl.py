@@ -1,8 +1,10 @@
 """The trace as JSON lines for programs: one object per event, the same bytes for the same run.
 
-Every object starts with ``event``, ``time_ns``, ``vp``, ``vtl`` and ``rip``. Numbers that may have
-64 bits (addresses, control words, results, register values) are hexadecimal strings, because many
-readers of JSON round large numbers; times, counts and indexes are numbers.
+The first line tells of the trace itself: the version of the format, and what ran. Every other
+object starts with ``event``, ``time_ns``, ``vp``, ``vtl`` and ``rip``. Numbers that may have 64
+bits (addresses, control words, results, register values) are hexadecimal strings, because many
+readers of JSON round large numbers; times, counts and indexes are numbers. What
+:mod:`hypercall.trace.reading` has no use for is there for people and other programs.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from typing import Any
 from hypercall.abi.decoder import decode_call
 from hypercall.abi.record import CallRecord
 from hypercall.tlfs.status import status_text
+from hypercall.trace.description import RunDescription
 from hypercall.trace.events import (
     ConsoleEvent,
+    CpuidEvent,
     Event,
     FindingEvent,
     HaltEvent,
@@ -26,8 +30,15 @@ from hypercall.trace.events import (
     VtlEvent,
 )
 from hypercall.trace.hub import EventKind, TraceHub
+from hypercall.trace.kinds import DEFAULT_KINDS, EVENT_NAMES
 from hypercall.trace.remembered import RememberedTexts
-from hypercall.trace.strace import DEFAULT_KINDS, msr_name
+from hypercall.trace.strace import msr_name
+
+FORMAT_VERSION = 1
+"""Raised when a reader of the older format would misunderstand a line."""
+
+FIRST_LINE = "trace"
+"""What stands for ``event`` in the line that tells of the trace."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
@@ -35,30 +46,47 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 class JsonLinesWriter:
     """Writes events as lines of JSON."""
 
-    def __init__(self, write: Callable[[str], object], symbol: Callable[[int], str | None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        symbol: Callable[[int], str | None],
+        description: RunDescription | None = None,
+    ) -> None:
         """Write to a function.
 
         Args:
             write: called with each line and its line feed.
             symbol: the name of a guest-virtual address, or None.
+            description: what runs; the first line tells it.
         """
         self._write = write
         self._symbol = symbol
+        self._description = description or RunDescription()
         self._calls = RememberedTexts(_describe_call)
 
     def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
-        """Write every event of the given kinds, by default those that strace text shows too.
+        """Write the first line, and every event of the given kinds from now on.
+
+        Args:
+            hub: tells of the events.
+            kinds: by default those that strace text shows too.
 
         Returns:
             A function that stops it.
         """
+        self.begin()
         return hub.subscribe(self.write, *(kinds or DEFAULT_KINDS))
+
+    def begin(self) -> None:
+        """Write the first line."""
+        start = {"event": FIRST_LINE, "version": FORMAT_VERSION}
+        self._write(_encode(start | self._description.as_dictionary()) + "\n")
 
     def write(self, event: Event) -> None:
         """Write one event as a line; its keys are always in the same order."""
         position = event.position
         start = {
-            "event": _NAMES[type(event)],
+            "event": EVENT_NAMES[type(event)],
             "time_ns": position.time_ns,
             "vp": position.vp_index,
             "vtl": position.vtl,
@@ -84,8 +112,18 @@ def _details(event: Event) -> dict[str, Any]:
                 "value": f"{value:#x}",
                 "fault": fault,
             }
+        case CpuidEvent(leaf=leaf, subleaf=subleaf, values=values):
+            return {
+                "leaf": f"{leaf:#x}",
+                "subleaf": f"{subleaf:#x}",
+                "values": [f"{value:#x}" for value in values],
+            }
         case ConsoleEvent(data=data, console=console):
-            return {"console": console, "text": data.decode("utf-8", "replace")}
+            return {
+                "console": console,
+                "text": data.decode("utf-8", "replace"),
+                "data": data.hex(),
+            }
         case InterruptEvent(vector=vector, kind=kind):
             return {"vector": vector, "kind": kind}
         case HaltEvent(halted=halted):
@@ -110,6 +148,8 @@ def _describe_call(record: CallRecord) -> str:
             "code": decoded.code,
             "control": f"{record.control:#x}",
             "fast": record.fast,
+            "input_register": f"{record.input_register:#x}",
+            "output_register": f"{record.output_register:#x}",
             "arguments": {argument.name: argument.text for argument in decoded.arguments},
             "outputs": {value.name: value.text for value in decoded.outputs},
             "status": None if result is None else status_text(result & 0xFFFF),
@@ -121,15 +161,3 @@ def _describe_call(record: CallRecord) -> str:
             "output": record.output.hex(),
         }
     )
-
-
-_NAMES: dict[type, str] = {
-    HypercallEvent: "hypercall",
-    MsrEvent: "msr",
-    ConsoleEvent: "console",
-    InterruptEvent: "interrupt",
-    HaltEvent: "halt",
-    VtlEvent: "vtl",
-    MachineEvent: "machine",
-    FindingEvent: "finding",
-}

@@ -16,6 +16,7 @@ from hypercall.abi.record import CallRecord
 from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.events import (
     ConsoleEvent,
+    CpuidEvent,
     Event,
     FindingEvent,
     HaltEvent,
@@ -27,15 +28,8 @@ from hypercall.trace.events import (
     VtlEvent,
 )
 from hypercall.trace.hub import EventKind, TraceHub
+from hypercall.trace.kinds import DEFAULT_KINDS
 from hypercall.trace.remembered import RememberedTexts
-
-DEFAULT_KINDS: tuple[EventKind, ...] = (
-    HypercallEvent,
-    VtlEvent,
-    MachineEvent,
-    FindingEvent,
-)
-"""What a trace shows unless told otherwise: the calls, and what explains them."""
 
 
 class StraceWriter:
@@ -120,6 +114,8 @@ def _describe(event: Event) -> str:
             arguments = f"{name}, {value:#x}" if write else name
             result = "#GP" if fault else "ok" if write else f"{value:#x}"
             return f"{'wrmsr' if write else 'rdmsr'}({arguments}) = {result}"
+        case CpuidEvent(leaf=leaf, subleaf=subleaf, values=values):
+            return f"cpuid({leaf:#x}, {subleaf:#x}) = {', '.join(f'{each:#x}' for each in values)}"
         case ConsoleEvent(data=data, console=console):
             return f"{console} {data!r}"
         case InterruptEvent(vector=vector, kind=kind):
