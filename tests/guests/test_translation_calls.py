@@ -1,5 +1,6 @@
 """HvCallTranslateVirtualAddress from guest code: result codes, VTLs, nested tables, readings."""
 
+import random
 import struct
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ from tests.guests.assembly import call, catch, put, put_fault, put_word
 from tests.guests.hypercalls import Caller, Calls, Row
 from tests.guests.layout import (
     DATA,
+    FAULT,
     HYPERCALL_PAGE,
     IDENTITY_TABLES,
     INPUT,
@@ -539,3 +541,90 @@ def test_the_output_page_is_not_touched_by_a_refused_call() -> None:
     calls = Caller(memory=marked).make(row(WINDOW, vp=7))
     assert calls.only.status == 0x0E
     assert calls.run.memory(OUTPUT, 16) == marked[OUTPUT]
+
+
+# --- against the processor -----------------------------------------------------------------------
+
+PAGES = 256
+FOUND = DATA + 0x200000
+"""For each page: vector and error code of a read and of a write, and both result codes."""
+
+
+def _random_entry(chance: random.Random) -> int:
+    entry = FREE + chance.randrange(16) * 4096 | PRESENT
+    for bit in (WRITABLE, USER, PWT, PCD, ACCESSED, DIRTY, 1 << 7, 1 << 8, NO_EXECUTE):
+        entry |= chance.choice((0, bit))
+    entry |= chance.choice((0, 0, 0, 1 << 40, 1 << 51))
+    return entry & ~PRESENT if not chance.randrange(6) else entry
+
+
+def _code_of(vector: int, error: int) -> Code:
+    """What the call answers where the processor raises an exception."""
+    if vector == (1 << 64) - 1:
+        return Code.SUCCESS
+    assert vector == 14
+    if not error & 1:
+        return Code.PAGE_NOT_PRESENT
+    return Code.INVALID_PAGE_TABLE_FLAGS if error & 8 else Code.PRIVILEGE_VIOLATION
+
+
+@pytest.mark.parametrize("write_protect", [0, 0x10000])
+@pytest.mark.parametrize("seed", range(2))
+def test_it_answers_what_the_processor_does(seed: int, write_protect: int) -> None:
+    """Random entries of the last level: each page is read, written and asked about."""
+    chance = random.Random(seed)
+    entries = [_random_entry(chance) for _ in range(PAGES)]
+
+    def touch(name: str, instruction: str, offset: int) -> str:
+        return f"""
+            {catch(name, instruction)}
+            mov rax, {FAULT}
+            mov rcx, [rax]
+            mov rdx, [rax + 8]
+            mov [r12 + {offset}], rcx
+            mov [r12 + {offset + 8}], rdx
+        """
+
+    def ask_for(flags: int, offset: int) -> str:
+        return f"""
+            {store(LIST + 16, flags)}
+            {call(CODE, LIST, OUTPUT)}
+            mov eax, {OUTPUT}
+            mov rcx, [rax]
+            mov [r12 + {offset}], ecx
+        """
+
+    text = f"""
+        {ENABLE_NX}
+        {USE_TABLE}
+        mov rax, cr0
+        and eax, {~0x10000 & 0xFFFFFFFF:#x}
+        or eax, {write_protect:#x}
+        mov cr0, rax
+        {store(LIST, -1)}
+        {store(LIST + 8, OWN_VP)}
+        {store(LIST + 24, PAGE)}
+        mov esi, {WINDOW}
+        mov r12d, {FOUND}
+        mov ebx, {PAGES}
+    next_page:
+        {touch("page_read", "mov al, [rsi]", 0)}
+        {touch("page_written", "mov byte ptr [rsi], 1", 16)}
+        {ask_for(int(R), 32)}
+        {ask_for(int(W), 40)}
+        mov r11d, {LIST + 24}
+        inc qword ptr [r11]
+        add esi, 4096
+        add r12, 48
+        sub ebx, 1
+        jnz next_page
+    """
+    run = Caller(before=text, memory=window_tables(*entries)).make().run
+    words = run.memory_words(FOUND, 6 * PAGES)
+    seen = set()
+    for number in range(PAGES):
+        reading, read_error, writing, write_error, by_read, by_write = words[6 * number :][:6]
+        expected = (_code_of(reading, read_error), _code_of(writing, write_error))
+        assert (by_read, by_write) == expected, f"entry {entries[number]:#x}"
+        seen.add(expected)
+    assert len(seen) == (4 if write_protect else 3)
