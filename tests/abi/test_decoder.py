@@ -144,6 +144,18 @@ CASES = [
         id="A085",
     ),
     pytest.param(
+        0x52,
+        words(SELF, 0xFFFFFFFE, 0x13 | 0x10 << 56, 0xFFFFFFFF80000),
+        {
+            "partition_id": "SELF",
+            "vp_index": "SELF",
+            "control_flags": "VALIDATE_READ|VALIDATE_WRITE|SET_PAGE_TABLE_BITS",
+            "input_vtl": "VTL0",
+            "gva_page": "0xffffffff80000000",
+        },
+        id="translate",
+    ),
+    pytest.param(
         0x69,
         pack("<II", 3, 1) + b"abc",
         {"count": "3", "options": "LOOP", "data": "616263"},

@@ -31,8 +31,9 @@ from tests.guests.vtl import (
     vtl_return,
 )
 
+from hypercall.errors import InputError
 from hypercall.machine.machine import Machine
-from hypercall.partition.memory import Permission
+from hypercall.partition.memory import ALL_PERMISSIONS, Permission
 from hypercall.partition.nested_formats import NestedFormat
 from hypercall.tlfs.call_flags import TranslateGvaFlags as F
 from hypercall.tlfs.call_flags import TranslateGvaResultCode as Code
@@ -249,6 +250,18 @@ def test_what_the_host_forbids_is_a_general_protection_fault() -> None:
     run = caller.make().run
     assert run.words(1) == [13]
     assert run.memory(FREE, 8) == bytes(8)
+
+
+def test_parameters_that_the_host_forbids() -> None:
+    caller = Caller(prepare=lambda machine: machine.restrict(OUTPUT, 4096, Permission.READ))
+    assert caller.make(row(WINDOW)).only.status == 3
+
+
+def test_only_ram_can_be_forbidden() -> None:
+    machine = Caller().guest().machine()
+    with pytest.raises(InputError, match="no RAM at 0x1000000:"):
+        machine.restrict(0xFFF000, 4097, Permission.READ)
+    assert machine.partition.memory.host_permissions(0xFFF) == ALL_PERMISSIONS
 
 
 def test_accessed_and_dirty_bits_are_set_when_asked() -> None:

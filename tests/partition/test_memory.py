@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from hypercall.errors import GuestMemoryError, HypercallError
 from hypercall.partition.memory import (
+    ALL_PERMISSIONS,
     PAGE_SIZE,
     READ_EXECUTE,
     READ_WRITE,
@@ -186,3 +187,23 @@ def test_a_page_that_is_out_changes_the_mapping_of_every_vtl_but_not_the_hosts()
     made.set_evicted(1, False)
     made.set_evicted(1, False)
     assert made.evicted == set()
+
+
+def test_what_the_host_forbids_binds_every_vtl() -> None:
+    ram = memory()
+    ram.listener = listener = Listener()
+    ram.restrict(2, Permission.READ)
+    assert listener.mappings == [(vtl, 2) for vtl in range(3)]
+    for vtl in range(3):
+        found = ram.resolve(2, vtl)
+        assert found is not None
+        assert found.permissions == Permission.READ
+        assert ram.read(0x2000, 8, vtl) == bytes(8)
+        with pytest.raises(GuestMemoryError):
+            ram.write(0x2000, b"x", vtl)
+    ram.restrict(2, Permission(0))
+    with pytest.raises(GuestMemoryError):
+        ram.read(0x1FFC, 8)
+    ram.restrict(2, ALL_PERMISSIONS)
+    ram.write(0x2000, b"x")
+    assert ram.host_permissions(2) == ALL_PERMISSIONS

@@ -1,7 +1,7 @@
 import pytest
 
 from hypercall.errors import InputError
-from hypercall.partition.memory import GuestMemory
+from hypercall.partition.memory import GuestMemory, Permission
 from hypercall.partition.nested_formats import NestedAccess, NestedFormat
 from hypercall.partition.nested_translation import (
     NestedFault,
@@ -186,3 +186,31 @@ def test_bad_use(nested: NestedTranslation) -> None:
         nested.translate(ROOT, 1 << 48)
     nested.reset()
     assert nested.spaces == ()
+
+
+def test_who_runs_a_nested_guest(nested: NestedTranslation) -> None:
+    with pytest.raises(InputError, match="register it first"):
+        nested.run(0x50000)
+    nested.run(ROOT, vp_index=1, vtl=2)
+    assert [nested.running(1, vtl) for vtl in range(3)] == [None, None, ROOT]
+    assert nested.running(0, 2) is None
+    nested.stop(vp_index=1, vtl=2)
+    nested.stop(vp_index=1, vtl=2)
+    assert nested.running(1, 2) is None
+    nested.run(EPT_ROOT)
+    nested.forget(ROOT)
+    assert nested.running(0, 0) is None
+    nested.register(EPT_ROOT, NestedFormat.EPT)
+    nested.run(ROOT)
+    nested.reset()
+    assert nested.running(0, 0) is None
+
+
+def test_bits_that_cannot_be_set_are_a_fault(
+    memory: GuestMemory, nested: NestedTranslation
+) -> None:
+    nested.register(EPT_TRACKING, NestedFormat.EPT)
+    memory.restrict(TABLE_1 >> 12, Permission.READ)
+    with pytest.raises(NestedFault) as raised:
+        nested.translate(ROOT, 0)
+    assert raised.value.kind is NestedFaultKind.TABLE_INACCESSIBLE
