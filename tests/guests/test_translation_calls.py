@@ -486,6 +486,20 @@ def test_second_level_tables_translate_further_and_are_remembered_until_a_flush(
     assert caller.make().run.words(len(expected)) == expected
 
 
+def test_each_processor_remembers_its_own_translations() -> None:
+    def prepare(machine: Machine) -> None:
+        nested = machine.partition.nested
+        nested.register(POINTER, NestedFormat.EPT)
+        nested.run(POINTER, vp_index=1)
+
+    caller = Caller(cpus=2, memory=nested_tables(), prepare=prepare)
+    calls = caller.make(row(FREE, vp=1), row(WINDOW, number=1))
+    assert results(calls, 2) == [(WRITE_BACK, FREE >> 12), (WRITE_BACK, WINDOW >> 12)]
+    space = calls.run.machine.partition.nested.find(POINTER)
+    assert space is not None
+    assert [space.cached(vp_index) for vp_index in range(2)] == [[], [(FREE, 0x1000)]]
+
+
 def test_second_level_tables_beyond_memory() -> None:
     def prepare(machine: Machine) -> None:
         nested = machine.partition.nested
