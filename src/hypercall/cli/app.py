@@ -17,6 +17,7 @@ from hypercall.cli.faults import faults_command
 from hypercall.cli.initrd import initrd
 from hypercall.cli.readings import readings_command
 from hypercall.cli.run import run
+from hypercall.cli.sweep import sweep_command
 from hypercall.cli.tour import tour
 from hypercall.errors import HypercallError, InputError
 
@@ -43,6 +44,7 @@ app.command("readings")(readings_command)
 app.command("decode")(decode_command)
 app.command("initrd")(initrd)
 app.command("faults")(faults_command)
+app.command("sweep")(sweep_command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -47,6 +47,18 @@ def parse_memory(text: str) -> int:
     return size
 
 
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Make sure that an option has one of a few values.
+
+    Raises:
+        InputError: it has another.
+    """
+    if value not in choices:
+        raise InputError(
+            f"{option}: there is no {value!r}: give {', '.join(choices[:-1])} or {choices[-1]}"
+        )
+
+
 def check_input_file(path: Path, what: str) -> None:
     """Make sure that a file can be read, before anything else is done.
 

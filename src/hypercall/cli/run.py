@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hypercall.cli.inputs import check_choice
 from hypercall.errors import InputError
 
 _LARGEST_SEED = (1 << 64) - 1
@@ -165,10 +166,10 @@ def run(
             raise InputError(f"{option}: {number} is not between 0 and 2**64 - 1")
     if limit is not None and not (limit > 0 and math.isfinite(limit)):
         raise InputError(f"--limit: {limit:g} is not a number of seconds greater than 0")
-    _check_choice("--time", time, ("virtual", "host"))
-    _check_choice("--like", like, SET_NAMES)
-    _check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl"))
-    _check_choice("--entry", entry, ("vmlinux", "decompressor"))
+    check_choice("--time", time, ("virtual", "host"))
+    check_choice("--like", like, SET_NAMES)
+    check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl"))
+    check_choice("--entry", entry, ("vmlinux", "decompressor"))
     check_faults(inject or ())
     if debug_channel is not None:
         _check_debug_channel(debug_channel)
@@ -213,10 +214,3 @@ def _check_debug_channel(text: str) -> None:
         parse_debug_channel(text)
     except InputError as error:
         raise InputError(f"--debug-channel: {error}") from None
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(
-            f"{option}: there is no {value!r}: give {', '.join(choices[:-1])} or {choices[-1]}"
-        )

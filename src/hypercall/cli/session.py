@@ -47,13 +47,18 @@ def run_guest(options: RunOptions, make: MachineMaker | None = None) -> int:
     try:
         machine = (make or guest.make_machine)(options)
         progress.show(f"loading {options.image.name if options.image else 'the tour'} ...")
-        _load(machine, options)
+        load_guest(machine, options)
         return _Session(options, machine, progress).run()
     finally:
         progress.clear()
 
 
-def _load(machine: GuestMachine, options: RunOptions) -> None:
+def load_guest(machine: GuestMachine, options: RunOptions) -> None:
+    """Load the guest that the options name.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
     if options.image is None:
         # Not at the top: it has the image in it.
         from hypercall.tour import tour_image

@@ -26,11 +26,13 @@ class CallAttempt:
         plan: what its control word means.
         vp_index: the VP index of the caller.
         vtl: the VTL that it runs in.
+        place: the guest-virtual address that it is made from, as traces name it.
     """
 
     plan: Plan
     vp_index: int
     vtl: int
+    place: int
 
 
 @dataclass(slots=True)
@@ -128,7 +130,7 @@ class CallFaults:
         if plan.rep_start:
             return pending
         if self.observers:
-            attempt = CallAttempt(plan, *key)
+            attempt = CallAttempt(plan, *key, self._host.place())
             for observer in self.observers:
                 observer(attempt)
         for fault, armed in concerned:

@@ -295,9 +295,15 @@ def _site(texts: Mapping[str, str]) -> Site | None:
 
 
 def _status(texts: Mapping[str, str]) -> HvStatus | None:
-    if "status" not in texts:
-        return None
-    text = texts["status"]
+    return parse_status(texts["status"]) if "status" in texts else None
+
+
+def parse_status(text: str) -> HvStatus:
+    """Turn a status by name, with or without HV_STATUS_, or by number into one.
+
+    Raises:
+        InputError: there is no such status.
+    """
     if text[:1].isdigit():
         try:
             return HvStatus(_integer(text, "status", 0xFFFF))

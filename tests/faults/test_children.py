@@ -1,0 +1,94 @@
+"""Real processes, without a machine."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hypercall.faults.children import Children
+
+Report = dict[str, Any] | str
+
+
+def run(
+    count: int, work: Callable[[int], dict[str, Any]], jobs: int = 2, timeout: float = 60
+) -> tuple[dict[int, Report], list[int]]:
+    """What the parent hears of each child, and how many ran whenever one was made."""
+    heard: dict[int, Report] = {}
+    running = []
+    children = Children(jobs, timeout, heard.__setitem__)
+    try:
+        for number in range(count):
+            if children.fork(number):
+                children.report(work(number))
+            running.append(children.running)
+        children.finish()
+    finally:
+        if children.own is not None:
+            os._exit(70)
+        children.end()
+    assert children.running == 0
+    return heard, running
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_each_child_reports_for_itself(jobs: int) -> None:
+    heard, running = run(6, lambda number: {"square": number * number}, jobs)
+    assert heard == {number: {"square": number * number} for number in range(6)}
+    assert max(running) <= jobs
+
+
+def test_a_long_report_comes_whole() -> None:
+    heard, _ = run(2, lambda number: {"text": "x" * 300_000})
+    assert all(report == {"text": "x" * 300_000} for report in heard.values())
+
+
+def test_a_child_that_dies() -> None:
+    def work(number: int) -> dict[str, Any]:
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 2:
+            os._exit(0)
+        return {"fine": number}
+
+    heard, _ = run(4, work)
+    assert heard == {
+        0: {"fine": 0},
+        1: "the process was ended by SIGKILL",
+        2: "the process ended without a report",
+        3: {"fine": 3},
+    }
+
+
+def test_a_child_that_does_not_end_is_ended() -> None:
+    def work(number: int) -> dict[str, Any]:
+        if number == 0:
+            signal.pause()
+        return {}
+
+    heard, _ = run(2, work, timeout=0.3)
+    assert heard == {0: "no end after 0.3 s of host time", 1: {}}
+
+
+def test_a_child_writes_nowhere_else(capfd: pytest.CaptureFixture[str]) -> None:
+    def work(number: int) -> dict[str, Any]:
+        os.write(1, b"to the output\n")
+        os.write(2, b"to the error\n")
+        return {"input": os.read(0, 10).decode()}
+
+    heard, _ = run(1, work)
+    assert heard == {0: {"input": ""}}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_those_that_run_can_be_ended() -> None:
+    children = Children(2, 60, lambda number, report: None)
+    if children.fork(0):
+        signal.pause()
+        os._exit(1)
+    children.end()
+    assert children.running == 0
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
