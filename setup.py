@@ -1,4 +1,4 @@
-"""Builds the one compiled module, which links the library inside the unicorn wheel."""
+"""Builds the two compiled modules: the engine, which links unicorn's library, and the scanner."""
 
 import importlib.util
 from pathlib import Path
@@ -17,6 +17,7 @@ def unicorn_folder() -> Path:
 
 UNICORN = unicorn_folder()
 SOURCES = Path("src/hypercall/cpu/unicorn")
+SCANNER = Path("src/hypercall/trace/kvm")
 
 setup(
     ext_modules=cythonize(
@@ -32,7 +33,13 @@ setup(
                 # installed wheel first, and the linker takes the loaded one by its name.
                 extra_link_args=["-l:libunicorn.so.2"],
                 extra_compile_args=["-O3", "-Wno-unused-function"],
-            )
+            ),
+            Extension(
+                "hypercall.trace.kvm.scan",
+                [str(SCANNER / "scan.pyx")],
+                depends=sorted(str(path) for path in SCANNER.glob("*.pxi")),
+                extra_compile_args=["-O3", "-Wno-unused-function"],
+            ),
         ],
         include_path=["src"],
     )

@@ -247,3 +247,14 @@ def test_everything_can_be_shown(
     decoded = decode(control, data, output, result)
     assert decoded.name
     assert all(isinstance(each.text, str) for each in (*decoded.arguments, *decoded.outputs))
+
+
+def test_a_variable_header_that_is_cut_off() -> None:
+    decoded = decode(0x13 | 2 << 17, words(0x1000, 2, 0, 3, 0xF))
+    shown = {each.name: each.text for each in decoded.arguments}
+    assert shown["banks"] == "[0xf]"
+    assert shown["truncated"] == "40 bytes"
+    decoded = decode(0x14 | 2 << 17 | 1 << 32, words(0x1000, 2, 0, 3))
+    shown = {each.name: each.text for each in decoded.arguments}
+    assert "banks" not in shown
+    assert "gva_ranges" not in shown

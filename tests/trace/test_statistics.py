@@ -84,3 +84,17 @@ def test_counting_can_be_stopped() -> None:
     hub.emit(call(POST_MESSAGE))
     assert statistics.total == 0
     assert statistics.by_call() == []
+
+
+def test_calls_that_somebody_else_counted() -> None:
+    statistics = Statistics()
+    statistics.add(2, 5, None, count=3, reps=6, first_ns=10, last_ns=20, total_ns=9)
+    statistics.add(2, 5, None, count=1, reps=1, first_ns=5, last_ns=15, total_ns=3)
+    statistics.add(0xBEEF, None, "?", count=1, reps=0, first_ns=1, last_ns=1, total_ns=0)
+    known, unknown = statistics.by_call()
+    assert (known.name, known.outcome) == ("HvCallFlushVirtualAddressSpace", "INVALID_PARAMETER")
+    assert (known.count, known.reps, known.first_ns, known.last_ns) == (4, 7, 5, 20)
+    assert known.mean_ns == 3
+    assert known.call_sites == {None: 4}
+    assert (unknown.name, unknown.outcome) == ("call 0xbeef", "?")
+    assert statistics.total == 5

@@ -148,6 +148,9 @@ def _arguments(
     if len(values) < len(header.values):
         arguments.append(DecodedValue("truncated", len(data), f"{len(data)} bytes"))
         return arguments
+    if len(data) < end and declaration.variable_header is not None:
+        arguments.append(DecodedValue("truncated", len(data), f"{len(data)} bytes"))
+        return arguments
     if declaration.variable_input is not None:
         more = data[header.size :]
         arguments.append(DecodedValue(declaration.variable_input.name, more, bytes_text(more)))
@@ -184,7 +187,8 @@ def _processor_set(
     parts = [DecodedValue("format", form, f"{form:#x}")]
     if mask is not None:
         parts.append(DecodedValue("valid_banks_mask", mask, f"{mask:#x}"))
-    parts.append(DecodedValue("banks", variable, _words_text(variable)))
+    if variable or not control.variable_header_size:
+        parts.append(DecodedValue("banks", variable, _words_text(variable)))
     return parts
 
 

@@ -20,7 +20,8 @@ class CallRecord:
         input: header, variable header and all elements as given; empty when they were not read.
         output: what was written to the output list, from the element at the rep start on.
         result: the 64-bit result, or None while the instruction has not retired with one.
-        fault: ``"#UD"``, ``"VTL call"``, ``"VTL return"`` or None.
+        fault: ``"#UD"``, ``"VTL call"``, ``"VTL return"``, ``"?"`` where a trace that was recorded
+            elsewhere does not tell what came of it, or None.
         entered_at: when the attempt began, in ns.
         left_at: when it ended, in ns.
         continued: whether the guest issues the instruction again.

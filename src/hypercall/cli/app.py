@@ -14,6 +14,7 @@ from hypercall.cli.calls import calls_command
 from hypercall.cli.decode import decode_command
 from hypercall.cli.exit_code import ExitCode
 from hypercall.cli.faults import faults_command
+from hypercall.cli.importing import import_command
 from hypercall.cli.initrd import initrd
 from hypercall.cli.readings import readings_command
 from hypercall.cli.run import run
@@ -42,6 +43,7 @@ app.command("tour")(tour)
 app.command("calls")(calls_command)
 app.command("readings")(readings_command)
 app.command("decode")(decode_command)
+app.command("import")(import_command)
 app.command("initrd")(initrd)
 app.command("faults")(faults_command)
 app.command("sweep")(sweep_command)

@@ -15,9 +15,10 @@ from hypercall.trace.statistics import CallCount, Statistics
 # Code is counted in bytes, because counting instructions would cost time. Kernel code has about
 # four bytes an instruction.
 _BYTES_PER_INSTRUCTION = 4
-_WIDTH_WITHOUT_TERMINAL = 120
-# Below this a table with all columns would cut the names of the calls.
-_WIDE = 110
+WIDTH_WITHOUT_TERMINAL = 120
+"""Columns, where nobody says how many there are."""
+WIDE = 110
+"""Below this a table with all columns would cut the names of the calls."""
 
 
 def write_summary(
@@ -35,12 +36,12 @@ def write_summary(
         symbol: the name of a guest address.
     """
     console = Console(
-        file=stream, width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False
+        file=stream, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False
     )
     console.print()
     calls = statistics.by_call()
     if calls:
-        console.print(_call_table(calls, statistics.total, symbol, console.width >= _WIDE))
+        console.print(call_table(calls, statistics.total, symbol, console.width >= WIDE))
     else:
         console.print("The guest made no hypercalls.")
     if result.exits:
@@ -72,9 +73,17 @@ def time_line(result: RunResult) -> str:
     return text
 
 
-def _call_table(
+def call_table(
     calls: list[CallCount], total: int, symbol: Callable[[int], str | None], wide: bool
 ) -> Table:
+    """Return the table of the calls by call and outcome.
+
+    Args:
+        calls: a row each.
+        total: how many calls, for the title.
+        symbol: the name of a guest address, or None.
+        wide: whether there is room for all columns.
+    """
     cells: dict[str, Callable[[CallCount], str]] = {
         "call": lambda counted: escape(counted.name),
         "status": lambda counted: escape(counted.outcome),

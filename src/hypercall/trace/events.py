@@ -23,7 +23,8 @@ class Position:
         time_ns: virtual time since the machine was made, in nanoseconds.
         vp_index: the VP index of the virtual processor that was running, not its APIC id.
         vtl: the virtual trust level that was active on it.
-        rip: the guest-virtual address of the instruction that caused the event.
+        rip: the guest-virtual address of the instruction that caused the event; 0 where a trace
+            that was recorded elsewhere does not tell it.
         call_site: for a hypercall through the hypercall page the return address found on the
             guest's stack, that is, the instruction after the CALL that entered the page;
             ``None`` where there is no such thing or the stack could not be read.

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.status import HvStatus
 from hypercall.trace.events import Event, HypercallEvent
 from hypercall.trace.hub import TraceHub
@@ -84,6 +85,46 @@ class Statistics:
         if result is not None and not continued:
             counted.reps += result >> 32 & 0xFFF
         counted.call_sites[event.position.call_site] += 1
+
+    def add(
+        self,
+        code: int,
+        status: int | None,
+        fault: str | None,
+        *,
+        count: int,
+        reps: int,
+        first_ns: int,
+        last_ns: int,
+        total_ns: int,
+    ) -> None:
+        """Count calls that somebody else counted: all of one code and one outcome.
+
+        Args:
+            code: the call code.
+            status: the HV_STATUS, or None without a result.
+            fault: what came in place of a result, or None.
+            count: how many calls.
+            reps: repetitions completed, all calls together.
+            first_ns: time of the first.
+            last_ns: time of the last.
+            total_ns: time spent in them all.
+        """
+        key = (code, status, fault, False)
+        counted = self._counts.get(key)
+        if counted is None:
+            declaration = DECLARATIONS.by_code.get(code)
+            counted = self._counts[key] = CallCount(
+                name=declaration.name if declaration else f"call {code:#06x}",
+                outcome=_outcome(status, fault, False),
+                first_ns=first_ns,
+            )
+        counted.count += count
+        counted.reps += reps
+        counted.first_ns = min(counted.first_ns, first_ns)
+        counted.last_ns = max(counted.last_ns, last_ns)
+        counted.total_ns += total_ns
+        counted.call_sites[None] += count
 
     @property
     def total(self) -> int:

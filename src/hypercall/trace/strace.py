@@ -71,6 +71,9 @@ class StraceWriter:
         address = position.call_site
         if address is None:
             address = position.rip
+        if not address:
+            # Traces that were recorded elsewhere may not tell it.
+            return ""
         return f"  [{self._symbol(address) or f'{address:#x}'}]"
 
 
