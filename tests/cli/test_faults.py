@@ -87,3 +87,11 @@ def test_a_mistake_is_one_line(
     assert error.count("\n") == 1
     # What means nothing is found before a machine is made.
     assert bool(made) == ("vp=9" in fault)
+
+
+def test_every_kind_and_key_is_on_their_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faults" / "README.md").read_text()
+    for kind in KINDS:
+        assert f"`{kind}" in page
+    for key in KEYS:
+        assert f"`{key}=" in page or f"`{key}`" in page

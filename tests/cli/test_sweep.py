@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+import typer.main
 from tests.guests.assembly import call, enable_hypercalls, library
 from tests.guests.kit import assemble
 
@@ -128,3 +129,11 @@ def test_rows_for_programs() -> None:
 
 def test_one_sentence() -> None:
     assert outcome_line(ROWS) == "3 points: 1 failed, 2 survived."
+
+
+def test_every_option_is_on_its_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faults" / "sweep.md").read_text()
+    commands = getattr(typer.main.get_command(app.app), "commands")  # noqa: B009
+    options = {option for each in commands["sweep"].params for option in each.opts}
+    assert "--drop" in options
+    assert not {each for each in options - {"--help"} if each[:2] == "--" and each not in page}

@@ -139,3 +139,52 @@ def test_equal_faults_draw_numbers_of_their_own(host: FakeHost) -> None:
     texts = ["interrupt,p=0.5,drop"] * 2
     one, other = (faults.inject(text) for text in texts)
     assert [one.chooses() for _ in range(64)] != [other.chooses() for _ in range(64)]
+
+
+def trace_from(machine: Machine) -> str:
+    lines: list[str] = []
+    end = JsonLinesWriter(lines.append, machine.symbol).attach(machine.trace, *ALL_KINDS)
+    run_machine(machine)
+    end()
+    return "".join(lines)
+
+
+def test_a_snapshot_has_the_faults_with_their_counts_and_numbers() -> None:
+    machine = Guest(TALK, cpus=2).machine()
+    armed = [machine.inject(fault) for fault in (*BUSY, "timer,drop", "interrupt=0x99,drop")]
+    machine.run(60_000)
+    before = [(each.seen, each.struck) for each in armed]
+    assert before[0][1] > 0
+    snapshot = machine.snapshot()
+    first = trace_from(machine)
+    assert first.count('"kind":"injected"') > 10
+    after = [(each.seen, each.struck) for each in armed]
+    machine.restore(snapshot)
+    assert [(each.seen, each.struck) for each in armed] == before
+    assert trace_from(machine) == first
+    assert [(each.seen, each.struck) for each in armed] == after
+    snapshot.close()
+
+
+def test_a_snapshot_arms_and_disarms_as_it_was() -> None:
+    machine = Guest(FLUSH * 2 + TALK, cpus=2).machine()
+    early = machine.inject("call=FlushVirtualAddressSpace,status=TIMEOUT")
+    hidden = machine.inject("cpuid=-REMOTE_TLB_FLUSH")
+    snapshot = machine.snapshot()
+    early.disarm()
+    hidden.disarm()
+    late = machine.inject("call=SendSyntheticClusterIpi,status=NO_RESOURCES")
+    machine.inject("interrupt,drop")
+    assert run_machine(machine).words(2) == [0, 0]
+    assert late.struck > 0
+    machine.restore(snapshot)
+    assert machine.faults.armed == [early, hidden]
+    assert machine.partition.injection is None
+    run = run_machine(machine)
+    assert run.words(2) == [HvStatus.TIMEOUT] * 2
+    assert run.interrupts(0)[0x41] > 0
+    # One that the snapshot has taken away may still be at the end of its block.
+    late.disarm()
+    early.disarm()
+    assert machine.faults.armed == [hidden]
+    snapshot.close()

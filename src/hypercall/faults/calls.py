@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hypercall.abi.caller import CallingProcessor
 from hypercall.abi.plan import Plan
@@ -58,6 +59,9 @@ class CallFaults:
     Args:
         host: the machine.
     """
+
+    # Who watches stays when the machine goes back to a snapshot.
+    not_state: ClassVar[tuple[str, ...]] = ("observers",)
 
     def __init__(self, host: FaultHost) -> None:
         self._host = host

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 from hypercall.faults.armed import ArmedFault, FaultHost
 from hypercall.faults.fault import (
@@ -83,6 +85,9 @@ class DeliveryFaults:
         observers: called with each delivery before any fault is looked at.
     """
 
+    # Who watches stays when the machine goes back to a snapshot.
+    not_state: ClassVar[tuple[str, ...]] = ("observers",)
+
     def __init__(self, host: FaultHost) -> None:
         self._host = host
         self.armed: list[tuple[DeliveryFault, ArmedFault]] = []
@@ -101,31 +106,19 @@ class DeliveryFaults:
     def takes_interrupt(self, owner: VirtualProcessorVtl, vector: int, level: bool) -> bool:
         """Return whether an interrupt that a local APIC is about to accept is taken away."""
         delivery = Delivery("interrupt", vector, None, owner.vp.index, owner.vtl)
-
-        def again() -> None:
-            # A reset may have given the processor another APIC.
-            owner.apic.request(vector, level)
-
-        return self._takes(delivery, again)
+        return self._takes(delivery, partial(_request, owner, vector, level))
 
     def takes_message(self, owner: VirtualProcessorVtl, sint: int, message: QueuedMessage) -> bool:
         """Return whether a message that is about to be queued is taken away."""
         delivery = Delivery("message", message.message_type, sint, owner.vp.index, owner.vtl)
-
-        def again() -> None:
-            owner.synic.queue_message(sint, message)
-
-        def lost() -> None:
-            if message.released is not None:
-                message.released(False)
-
-        return self._takes(delivery, again, lost)
+        again = partial(owner.synic.queue_message, sint, message)
+        return self._takes(delivery, again, message.released)
 
     def takes_expiration(self, timer: SyntheticTimer, expiration: int) -> bool:
         """Return whether the signal of a timer that has expired is taken away."""
         owner = timer.owner
         delivery = Delivery("timer", timer.index, None, owner.vp.index, owner.vtl)
-        return self._takes(delivery, lambda: timer.signal(expiration))
+        return self._takes(delivery, partial(timer.signal, expiration))
 
     def port_full(self, port: MessagePort | HostMessagePort) -> bool:
         """Return whether a port has no buffer for another message."""
@@ -153,7 +146,10 @@ class DeliveryFaults:
         channel.on_full = lambda: smallest.strike("the debug channel was full")
 
     def _takes(
-        self, delivery: Delivery, again: Callable[[], None], lost: Callable[[], None] | None = None
+        self,
+        delivery: Delivery,
+        again: Callable[[], None],
+        released: Callable[[bool], None] | None = None,
     ) -> bool:
         if self._passing:
             return False
@@ -168,17 +164,24 @@ class DeliveryFaults:
         fault, armed = struck
         if fault.delay_ns is None:
             armed.strike(f"{delivery} was dropped")
-            if lost is not None:
-                lost()
+            if released is not None:
+                # Its buffer is free again, and it was not delivered.
+                released(False)
             return True
         armed.strike(f"{delivery} was delayed by {duration_text(fault.delay_ns)}")
-
-        def pass_on() -> None:
-            self._passing = True
-            try:
-                again()
-            finally:
-                self._passing = False
-
-        self._host.partition.timers.schedule(self._host.now() + fault.delay_ns, pass_on)
+        at = self._host.now() + fault.delay_ns
+        self._host.partition.timers.schedule(at, partial(self._pass_on, again))
         return True
+
+    def _pass_on(self, again: Callable[[], None]) -> None:
+        """Deliver what was delayed, in the same way as the first time."""
+        self._passing = True
+        try:
+            again()
+        finally:
+            self._passing = False
+
+
+def _request(owner: VirtualProcessorVtl, vector: int, level: bool) -> None:
+    # A reset may have given the processor another APIC since.
+    owner.apic.request(vector, level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from hypercall.errors import InputError
 from hypercall.faults.armed import ArmedFault, FaultHost
@@ -26,10 +27,16 @@ class Faults:
 
     Args:
         host: the machine.
+
+    Attributes:
+        armed: the faults that are armed, in the order of their arming.
     """
+
+    not_state: ClassVar[tuple[str, ...]] = ("_ever_lied",)
 
     def __init__(self, host: FaultHost) -> None:
         self._host = host
+        self._ever_lied = False
         self._truth = host.partition.configuration
         self._calls = CallFaults(host)
         self._deliveries = DeliveryFaults(host)
@@ -108,6 +115,15 @@ class Faults:
         for armed in list(self.armed):
             self._disarm(armed)
 
+    def settle(self) -> None:
+        """Take over the faults that a snapshot has brought back, in place of those that were armed.
+
+        How often they were met, and their random numbers, are as they were then.
+        """
+        if self._ever_lied:
+            self._lie()
+        self._connect()
+
     def _disarm(self, armed: ArmedFault) -> None:
         if armed not in self.armed:
             return
@@ -127,6 +143,7 @@ class Faults:
         self._connect()
 
     def _lie(self) -> None:
+        self._ever_lied = True
         lies = Lies(self._truth, self._lies)
         self._host.partition.change(lies.granted, lies.shown)
         self._host.show_cpuid(lies.shown, lies.told if self._lies else None)

@@ -458,7 +458,8 @@ class Machine:
         """Go back to the state of a snapshot of this machine.
 
         What happens from there on is what happened the first time, unless somebody interferes.
-        Observers, console outputs and handlers stay as they are.
+        Observers, console outputs and handlers stay as they are; the faults are those that were
+        armed then.
 
         Raises:
             InputError: it is another machine's.
@@ -469,6 +470,7 @@ class Machine:
                 "the snapshot is another machine's: save it, and make a machine from the file"
             )
         snapshot.restore()
+        self.faults.settle()
 
     # --- looking -------------------------------------------------------------------------------
 
