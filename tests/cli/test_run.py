@@ -95,7 +95,7 @@ def test_the_defaults(image: Path, made: list[FakeMachine], run: Run) -> None:
         (["--privileges", "azure"], "--privileges: 'azure' is no profile"),
         (["--time", "sometimes"], "virtual or host"),
         (["--entry", "middle"], "vmlinux or decompressor"),
-        (["--trace", "t", "--trace-format", "xml"], "strace or jsonl"),
+        (["--trace", "t", "--trace-format", "xml"], "strace, jsonl or perfetto"),
         (["--trace-format", "jsonl"], "add --trace FILE"),
         (["--trace", "t", "--trace-events", "halts"], "--trace-events: there is no kind 'halts'"),
         (["--trace-events", "all"], "add --trace FILE"),

@@ -51,6 +51,25 @@ def test_halts_and_interrupts() -> None:
     assert machine.partition.bootstrap.current.apic.isr == 0
 
 
+def test_a_halt_ends_when_something_wakes_the_processor() -> None:
+    # One-shot APIC timer, vector 0x55: the processor rests until it expires.
+    timer = f"{write_apic(0x320, 0x55)}\n{write_apic(0x3E0, 0xB)}\n{write_apic(0x380, 100000)}"
+    text = f"{write_apic(0xF0, 0x1FF)}\n{timer}\nsti\nhlt\ncli"
+    _, halts = run(text, HaltEvent)
+    assert [event.halted for event in halts][:2] == [True, False]
+    rested, woken = halts[:2]
+    assert woken.position.time_ns > rested.position.time_ns
+    assert (woken.position.vp_index, woken.position.rip) == (0, rested.position.rip)
+
+
+def test_an_interrupt_that_is_ready_ends_a_halt_at_once() -> None:
+    text = f"{write_apic(0xF0, 0x1FF)}\n{write_apic(0x300, 0x44055)}\nsti\nhlt\ncli"
+    _, halts = run(text, HaltEvent)
+    rested, woken = halts[:2]
+    assert (rested.halted, woken.halted) == (True, False)
+    assert woken.position == rested.position
+
+
 def test_cpuid_has_the_hypervisors_leaves() -> None:
     text = f"mov eax, 0x40000000\nxor ecx, ecx\ncpuid\n{put('rbx', 'rcx', 'rdx')}"
     machine = Guest(text).machine()

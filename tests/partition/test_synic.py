@@ -199,3 +199,20 @@ def test_reset_frees_the_buffers_and_clears_the_pages(
     synic.write_control(1)
     synic.write_message_page(SIMP_PAGE << 12 | 1)
     assert slot(box, 2).message_type == 0
+
+
+def test_what_comes_into_it_is_told(box: StandalonePartition, synic: Synic) -> None:
+    told: list[tuple[object, ...]] = []
+    box.partition.on_delivery = lambda *what: told.append(what)
+    port = box.partition.ports.create_message_port(SintTarget(0, 2))
+    port.post(5, b"one")
+    port.post(6, b"waits")
+    owner = synic.owner
+    assert told == [(owner, 2, 0x62, 5)]
+    empty_slot(box, 2)
+    synic.scan_queues()
+    assert told[1:] == [(owner, 2, 0x62, 6)]
+    synic.write_sint(4, 0x64 | SINT_POLLING)
+    synic.signal_event(4, 9)
+    synic.signal_event(4, 9)
+    assert told[2:] == [(owner, 4, None, None)]

@@ -23,6 +23,7 @@ from hypercall.trace.events import (
     HypercallEvent,
     InterruptEvent,
     MachineEvent,
+    MessageEvent,
     MsrEvent,
     Position,
     VtlEvent,
@@ -62,6 +63,8 @@ EVERY_KIND: list[Event] = [
     CpuidEvent(WHERE, 0x40000003, 7, (1, 2, 3, 0xFFFFFFFF)),
     ConsoleEvent(WHERE, b"a\xff\r\n", "ttyS1"),
     InterruptEvent(WHERE, 2, "nmi"),
+    MessageEvent(WHERE, 2, 1, 15, 0xF3, 0x80000010),
+    MessageEvent(WHERE, 2, 0, 2, None, None),
     HaltEvent(WHERE, True),
     HaltEvent(WHERE, False),
     VtlEvent(WHERE, 1, "call"),
@@ -179,6 +182,7 @@ def test_a_damaged_line_is_left_out_and_the_rest_is_read() -> None:
         (changed(event="msr", access="execute"), "'access' is neither"),
         (changed(event="cpuid", values=["0x0"]), "'values'"),
         (changed(event="interrupt", vector=256), "'vector'"),
+        (changed(event="message", target_vp=0, target_vtl=0, sint=16), "'sint'"),
     ],
 )
 def test_lines_without_sense_are_told(line: bytes | str, reason: str) -> None:

@@ -40,4 +40,4 @@ def test_memory_is_bounded() -> None:
     texts = RememberedTexts(lambda record: str(record.control))
     for control in range(10_000):
         assert texts.text(dataclasses.replace(RECORD, control=control)) == str(control)
-    assert len(texts._texts) <= 4096
+    assert len(texts._made) <= 4096

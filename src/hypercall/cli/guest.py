@@ -33,7 +33,7 @@ class RunOptions:
         entry: ``"vmlinux"`` or ``"decompressor"``: where a bzImage is entered.
         limit_ns: virtual time after which to stop, in nanoseconds, or None.
         trace: where the trace goes: a path, ``-`` for the standard error, or None.
-        trace_format: ``"strace"`` or ``"jsonl"``.
+        trace_format: ``"strace"``, ``"jsonl"`` or ``"perfetto"``.
         trace_events: which events the trace has, as users write it.
         console: where the console goes: a path, or ``-`` for the standard output.
         debug_channel: where the debug channel is carried to, or None.

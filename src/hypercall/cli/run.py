@@ -80,16 +80,18 @@ def run(
     trace_format: Annotated[
         str | None,
         typer.Option(
-            metavar="strace|jsonl", help="Lines for people (strace, the default) or JSON lines."
+            metavar="strace|jsonl|perfetto",
+            help="Lines for people (strace, the default), JSON lines, or a file for"
+            " ui.perfetto.dev.",
         ),
     ] = None,
     trace_events: Annotated[
         str | None,
         typer.Option(
             metavar="calls|all|KIND,...",
-            help="What to trace: calls (the default) with trust levels, findings and the machine,"
-            " all, or some of hypercall, msr, cpuid, console, interrupt, halt, vtl, machine,"
-            " finding.",
+            help="What to trace: calls (the default for lines) with trust levels, findings and the"
+            " machine, all, or some of hypercall, msr, cpuid, console, interrupt, message, halt,"
+            " vtl, machine, finding.",
         ),
     ] = None,
     debug_channel: Annotated[
@@ -168,7 +170,7 @@ def run(
         raise InputError(f"--limit: {limit:g} is not a number of seconds greater than 0")
     check_choice("--time", time, ("virtual", "host"))
     check_choice("--like", like, SET_NAMES)
-    check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl"))
+    check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl", "perfetto"))
     check_choice("--entry", entry, ("vmlinux", "decompressor"))
     check_faults(inject or ())
     if debug_channel is not None:
@@ -188,7 +190,7 @@ def run(
         limit_ns=None if limit is None else max(1, round(limit * 1e9)),
         trace=trace,
         trace_format=trace_format or "strace",
-        trace_events=trace_events or "calls",
+        trace_events=trace_events or ("all" if trace_format == "perfetto" else "calls"),
         console=console,
         debug_channel=debug_channel,
         inject=tuple(inject or ()),

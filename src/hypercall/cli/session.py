@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -178,14 +179,20 @@ class _Session:
         # Not at the top: decoding brings all declarations along, and is not always wanted.
         from hypercall.trace.jsonl import JsonLinesWriter
         from hypercall.trace.kinds import parse_kinds
+        from hypercall.trace.perfetto import PerfettoWriter
         from hypercall.trace.strace import StraceWriter
 
         output = self._open(target, "error", "--trace")
         machine = self._machine
+        description = machine.describe()
+        if self._options.image is None:
+            description = dataclasses.replace(description, image="tour")
         kinds = parse_kinds(self._options.trace_events)
-        writer: JsonLinesWriter | StraceWriter
+        writer: JsonLinesWriter | PerfettoWriter | StraceWriter
         if self._options.trace_format == "jsonl":
-            writer = JsonLinesWriter(output.write_text, machine.symbol, machine.describe())
+            writer = JsonLinesWriter(output.write_text, machine.symbol, description)
+        elif self._options.trace_format == "perfetto":
+            writer = PerfettoWriter(output.write, machine.symbol, description)
         else:
             writer = StraceWriter(output.write_text, machine.symbol)
         writer.attach(machine.trace, *kinds)

@@ -26,7 +26,6 @@ from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.registers import RegisterName
 from hypercall.trace.events import (
     CpuidEvent,
-    HaltEvent,
     InterruptEvent,
     MsrEvent,
     Position,
@@ -337,8 +336,6 @@ class MachineExits:
 
     def halt(self) -> None:
         """HLT."""
-        if self._trace.active and self._trace.wants(HaltEvent):
-            self._trace.emit(HaltEvent(self.position(), True))
         self._processors.halt()
 
     def spin(self) -> None:

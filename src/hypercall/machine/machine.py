@@ -45,11 +45,18 @@ from hypercall.partition.memory import GuestMemory, Permission
 from hypercall.partition.partition import ARENA_PAGES, Partition
 from hypercall.partition.ports import MESSAGE_BUFFERS
 from hypercall.partition.synic import EVENT_FLAGS_PER_SINT
-from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.partition.virtual_processor import VirtualProcessor, VirtualProcessorVtl
 from hypercall.tlfs.calls import DECLARATIONS, Call
 from hypercall.tlfs.registers import RegisterName
 from hypercall.trace.description import RunDescription
-from hypercall.trace.events import ConsoleEvent, HypercallEvent, MachineEvent
+from hypercall.trace.events import (
+    ConsoleEvent,
+    HaltEvent,
+    HypercallEvent,
+    MachineEvent,
+    MessageEvent,
+    Position,
+)
 from hypercall.trace.hub import TraceHub
 from hypercall.trace.kallsyms import find_kallsyms
 from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
@@ -158,6 +165,8 @@ class Machine:
         self._exits.on_triple_fault = lambda: self._stop(StopReason.TRIPLE_FAULT)
         self.processors.external_interrupt = self.board.external_interrupt
         self.processors.on_wake = self._shorten_turn
+        self.processors.on_rest = self._trace_rest
+        self.partition.on_delivery = self._trace_delivery
         self.processors.on_reset = lambda: self._stop(StopReason.RESET)
         self.processors.on_crash = self._crash
         self.vmbus = VmbusContactPoint(self.partition)
@@ -775,6 +784,20 @@ class Machine:
         if self._call_site_hint is None:
             self._call_site_hint = site
         return site
+
+    def _trace_rest(self, vp: VirtualProcessor, rests: bool) -> None:
+        if self.trace.wants(HaltEvent):
+            rip = self._engine.get_rip(self.processors.context(vp))
+            position = Position(self.time_ns, vp.index, vp.active_vtl, rip)
+            self.trace.emit(HaltEvent(position, rests))
+
+    def _trace_delivery(
+        self, owner: VirtualProcessorVtl, sint: int, vector: int | None, message_type: int | None
+    ) -> None:
+        if self.trace.wants(MessageEvent):
+            position = self._exits.position()
+            index = owner.vp.index
+            self.trace.emit(MessageEvent(position, index, owner.vtl, sint, vector, message_type))
 
     def _trace_console(self, data: bytes) -> None:
         if self.trace.wants(ConsoleEvent):

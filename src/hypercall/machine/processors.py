@@ -47,6 +47,7 @@ class Processors:
         external_interrupt: tells whether an interrupt of the 8259A pair is pending for the
             boot processor.
         on_wake: called when a processor that could not run can run again.
+        on_rest: called with a processor when it rests (True) and when something wakes it (False).
         on_reset: called when the guest resets the partition.
         on_crash: called with the parameters and the message when the guest says it crashed.
     """
@@ -70,6 +71,7 @@ class Processors:
         self._passing: set[tuple[VirtualProcessor, int]] = set()
         self.external_interrupt: Callable[[], bool] = lambda: False
         self.on_wake: Callable[[], None] = lambda: None
+        self.on_rest: Callable[[VirtualProcessor, bool], None] = lambda *_: None
         self.on_reset: Callable[[], None] = lambda: None
         self.on_crash: Callable[[Sequence[int], bytes | None], None] = lambda *_: None
         self._partition: Partition
@@ -170,9 +172,15 @@ class Processors:
         """The current processor executed HLT: it rests unless an interrupt is ready for it."""
         vp = self.current
         if self._would_wake(vp):
+            self.on_rest(vp, True)
+            self.on_rest(vp, False)
             return
-        self.halted.add(vp)
+        self._rest(vp)
         self.stop_turn()
+
+    def _rest(self, vp: VirtualProcessor) -> None:
+        self.halted.add(vp)
+        self.on_rest(vp, True)
 
     def _pending(self, vp: VirtualProcessor) -> bool:
         if vp.pending_vector() is not None:
@@ -233,7 +241,7 @@ class Processors:
         if self._pending(vp) or self._engine.takes_nmi(self.context(vp)):
             return
         self._idle.add(vp)
-        self.halted.add(vp)
+        self._rest(vp)
         if vp is self.current:
             self.stop_turn()
 
@@ -242,7 +250,7 @@ class Processors:
         if self._would_wake(vp):
             return
         self._suspended.add(vp)
-        self.halted.add(vp)
+        self._rest(vp)
         if vp is self.current:
             self.stop_turn()
 
@@ -276,7 +284,9 @@ class Processors:
         self._awake(vp)
 
     def _awake(self, vp: VirtualProcessor) -> None:
-        self.halted.discard(vp)
+        if vp in self.halted:
+            self.halted.discard(vp)
+            self.on_rest(vp, False)
         self._idle.discard(vp)
         self._suspended.discard(vp)
         if vp is not self.current:
@@ -333,7 +343,7 @@ class Processors:
         idle = self._resting.pop((vp, target), None)
         self._engine.set_interrupt(there, self._pending(vp))
         if idle is not None and not self._would_wake(vp):
-            self.halted.add(vp)
+            self._rest(vp)
             if idle:
                 self._idle.add(vp)
             if vp is self.current:

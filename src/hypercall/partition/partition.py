@@ -1,6 +1,7 @@
 """A partition: its processors, its memory, its clock, and what all of them share."""
 
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hypercall.partition.clock import TSC_FREQUENCY, ManualClock, ReferenceClock
@@ -21,7 +22,7 @@ from hypercall.partition.page_faults import PageFaults
 from hypercall.partition.port_table import PortTable
 from hypercall.partition.registers import RegisterFile
 from hypercall.partition.timers import TimerQueue
-from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.partition.virtual_processor import VirtualProcessor, VirtualProcessorVtl
 from hypercall.partition.vsm import VirtualSecureMode
 from hypercall.tlfs.cpuid import Leaf, hypervisor_leaves
 from hypercall.tlfs.identifiers import PARTITION_ID_SELF, VP_INDEX_SELF
@@ -120,6 +121,8 @@ class Partition:
         io_apic: the I/O APIC, which is told of the end of level-triggered interrupts.
         injection: who decides whether interrupts, messages and expirations arrive; None, as long
             as all do.
+        on_delivery: called when a message or an event flag has come into a SynIC: whose it is,
+            the SINT, the vector of its interrupt or None, and the message type or None.
         crash_parameters: the guest crash parameters 0 to 4.
         crash_control: the last value of CRASH_CTL that the guest wrote.
         reenlightenment_control, tsc_emulation_control, tsc_emulation_status,
@@ -145,6 +148,9 @@ class Partition:
         self.timers.changed = effects.deadline_changed
         self.io_apic: IoApic | None = None
         self.injection: Injection | None = None
+        self.on_delivery: Callable[[VirtualProcessorVtl, int, int | None, int | None], None] = (
+            lambda *_: None
+        )
         self.vtls: dict[int, VtlPartitionState] = {0: VtlPartitionState(self, 0)}
         self.vsm = VirtualSecureMode(self)
         self.processors = [

@@ -215,6 +215,7 @@ class Synic:
         self.message_page.wrote(offset, _HEADER.size + len(payload))
         if message.released is not None:
             message.released(True)
+        self._tell(sint, message.message_type)
         self.raise_sint(sint)
 
     # --- event flags -------------------------------------------------------------------------
@@ -238,5 +239,11 @@ class Synic:
         if not page[offset] & bit:
             page[offset] |= bit
             self.event_flags_page.wrote(offset, 1)
+            self._tell(sint, None)
             self.raise_sint(sint)
         return HvStatus.SUCCESS
+
+    def _tell(self, sint: int, message_type: int | None) -> None:
+        value = self.sints[sint]
+        vector = None if value & (SINT_MASKED | SINT_POLLING) else value & 0xFF
+        self.owner.partition.on_delivery(self.owner, sint, vector, message_type)

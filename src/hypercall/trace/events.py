@@ -117,11 +117,35 @@ class InterruptEvent:
 
 
 @dataclass(slots=True)
-class HaltEvent:
-    """A virtual processor that stopped at HLT or went on after it.
+class MessageEvent:
+    """A message or an event flag that the hypervisor put into a SynIC (DIGEST section 6).
 
     Attributes:
-        position: when and where.
+        position: when, and what ran: for a message of the guest its sender, in the call.
+        target_vp: the VP index of the virtual processor whose SynIC it is.
+        target_vtl: the VTL whose SynIC it is.
+        sint: the SINT, 0 to 15.
+        vector: the vector of the interrupt that tells of it; None where the SINT raises none.
+        message_type: the type of the message; None for an event flag.
+    """
+
+    position: Position
+    target_vp: int
+    target_vtl: int
+    sint: int
+    vector: int | None
+    message_type: int | None
+
+
+@dataclass(slots=True)
+class HaltEvent:
+    """A virtual processor that rests, or something that wakes it.
+
+    It rests at HLT, by the idle MSR, or in a call that waits. One that an interrupt wakes at once
+    has both events at the same time.
+
+    Attributes:
+        position: when; where and in which VTL it rests, or goes on.
         halted: True when it stopped, False when something woke it.
     """
 
@@ -183,6 +207,7 @@ Event = (
     | CpuidEvent
     | ConsoleEvent
     | InterruptEvent
+    | MessageEvent
     | HaltEvent
     | VtlEvent
     | MachineEvent

@@ -13,6 +13,7 @@ from hypercall.trace.events import (
     HypercallEvent,
     InterruptEvent,
     MachineEvent,
+    MessageEvent,
     MsrEvent,
     VtlEvent,
 )
@@ -23,6 +24,7 @@ EventKind = (
     | type[CpuidEvent]
     | type[ConsoleEvent]
     | type[InterruptEvent]
+    | type[MessageEvent]
     | type[HaltEvent]
     | type[VtlEvent]
     | type[MachineEvent]
@@ -36,6 +38,7 @@ ALL_KINDS: tuple[EventKind, ...] = (
     CpuidEvent,
     ConsoleEvent,
     InterruptEvent,
+    MessageEvent,
     HaltEvent,
     VtlEvent,
     MachineEvent,

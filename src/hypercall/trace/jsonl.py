@@ -26,6 +26,7 @@ from hypercall.trace.events import (
     HypercallEvent,
     InterruptEvent,
     MachineEvent,
+    MessageEvent,
     MsrEvent,
     VtlEvent,
 )
@@ -126,6 +127,14 @@ def _details(event: Event) -> dict[str, Any]:
             }
         case InterruptEvent(vector=vector, kind=kind):
             return {"vector": vector, "kind": kind}
+        case MessageEvent():
+            return {
+                "target_vp": event.target_vp,
+                "target_vtl": event.target_vtl,
+                "sint": event.sint,
+                "vector": event.vector,
+                "message_type": None if event.message_type is None else f"{event.message_type:#x}",
+            }
         case HaltEvent(halted=halted):
             return {"halted": halted}
         case VtlEvent(entered=entered, reason=reason):

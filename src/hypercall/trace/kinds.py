@@ -14,6 +14,7 @@ from hypercall.trace.events import (
     HypercallEvent,
     InterruptEvent,
     MachineEvent,
+    MessageEvent,
     MsrEvent,
     VtlEvent,
 )
@@ -34,6 +35,7 @@ EVENT_NAMES: Mapping[EventKind, str] = MappingProxyType(
         CpuidEvent: "cpuid",
         ConsoleEvent: "console",
         InterruptEvent: "interrupt",
+        MessageEvent: "message",
         HaltEvent: "halt",
         VtlEvent: "vtl",
         MachineEvent: "machine",

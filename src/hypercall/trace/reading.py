@@ -27,6 +27,7 @@ from hypercall.trace.events import (
     HypercallEvent,
     InterruptEvent,
     MachineEvent,
+    MessageEvent,
     MsrEvent,
     Position,
     VtlEvent,
@@ -300,6 +301,17 @@ def _interrupt(position: Position, fields: dict[str, Any]) -> Event:
     return InterruptEvent(position, _number(fields, "vector", 8), _text(fields, "kind"))
 
 
+def _message(position: Position, fields: dict[str, Any]) -> Event:
+    return MessageEvent(
+        position,
+        _number(fields, "target_vp", 32),
+        _number(fields, "target_vtl", 4),
+        _number(fields, "sint", 4),
+        None if fields.get("vector") is None else _number(fields, "vector", 8),
+        _optional_hexadecimal(fields, "message_type"),
+    )
+
+
 def _halt(position: Position, fields: dict[str, Any]) -> Event:
     return HaltEvent(position, _truth(fields, "halted"))
 
@@ -324,6 +336,7 @@ _MAKERS = MappingProxyType[str, Callable[[Position, dict[str, Any]], Event]](
         EVENT_NAMES[CpuidEvent]: _cpuid,
         EVENT_NAMES[ConsoleEvent]: _console,
         EVENT_NAMES[InterruptEvent]: _interrupt,
+        EVENT_NAMES[MessageEvent]: _message,
         EVENT_NAMES[HaltEvent]: _halt,
         EVENT_NAMES[VtlEvent]: _vtl,
         EVENT_NAMES[MachineEvent]: _machine,

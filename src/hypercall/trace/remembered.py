@@ -7,6 +7,7 @@ when and where it was made, depends on nothing but its bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from hypercall.abi.record import CallRecord
 
@@ -15,20 +16,23 @@ _MOST = 4096
 _Key = tuple[int, int, int, bytes, bytes, int | None, str | None, bool]
 
 
-class RememberedTexts:
-    """Makes the text of a call by a function, but of equal calls only once."""
+_Made = TypeVar("_Made")
 
-    def __init__(self, make: Callable[[CallRecord], str]) -> None:
+
+class Remembered(Generic[_Made]):
+    """Makes something of a call by a function, but of equal calls only once."""
+
+    def __init__(self, make: Callable[[CallRecord], _Made]) -> None:
         """Remember what ``make`` returns.
 
         Args:
-            make: makes the text; it must not depend on the caller or on times.
+            make: makes it; what it makes must not depend on the caller or on times.
         """
         self._make = make
-        self._texts: dict[_Key, str] = {}
+        self._made: dict[_Key, _Made] = {}
 
-    def text(self, record: CallRecord) -> str:
-        """Return the text of a call."""
+    def of(self, record: CallRecord) -> _Made:
+        """Return what was made of a call."""
         key = (
             record.control,
             record.input_register,
@@ -39,10 +43,18 @@ class RememberedTexts:
             record.fault,
             record.continued,
         )
-        text = self._texts.get(key)
-        if text is None:
+        made = self._made.get(key)
+        if made is None:
             # Forgetting everything now and then is cheaper than knowing what is old.
-            if len(self._texts) >= _MOST:
-                self._texts.clear()
-            text = self._texts[key] = self._make(record)
-        return text
+            if len(self._made) >= _MOST:
+                self._made.clear()
+            made = self._made[key] = self._make(record)
+        return made
+
+
+class RememberedTexts(Remembered[str]):
+    """Makes the text of a call by a function, but of equal calls only once."""
+
+    def text(self, record: CallRecord) -> str:
+        """Return the text of a call."""
+        return self.of(record)

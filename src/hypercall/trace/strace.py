@@ -23,6 +23,7 @@ from hypercall.trace.events import (
     HypercallEvent,
     InterruptEvent,
     MachineEvent,
+    MessageEvent,
     MsrEvent,
     Position,
     VtlEvent,
@@ -81,14 +82,15 @@ def describe_call(record: CallRecord) -> str:
     """Return a call, its arguments and what came of it, as text."""
     decoded = decode_call(record)
     arguments = ", ".join(f"{argument.name}={argument.text}" for argument in decoded.arguments)
-    text = f"{decoded.name}({arguments}) = {_outcome(record, decoded)}"
+    text = f"{decoded.name}({arguments}) = {describe_outcome(record, decoded)}"
     if decoded.outputs:
         outputs = ", ".join(f"{value.name}={value.text}" for value in decoded.outputs)
         text += f" {{{outputs}}}"
     return text
 
 
-def _outcome(record: CallRecord, decoded: DecodedCall) -> str:
+def describe_outcome(record: CallRecord, decoded: DecodedCall) -> str:
+    """Return what came of a call, as text: a fault, the status, or that it is continued."""
     if record.fault is not None:
         return record.fault
     if record.continued:
@@ -123,6 +125,10 @@ def _describe(event: Event) -> str:
             return f"{console} {data!r}"
         case InterruptEvent(vector=vector, kind=kind):
             return f"interrupt {vector:#04x} ({kind})"
+        case MessageEvent(message_type=None):
+            return f"event flag to {_receiver(event)}"
+        case MessageEvent(message_type=message_type):
+            return f"message of type {message_type:#x} to {_receiver(event)}"
         case HaltEvent(halted=halted):
             return "halted" if halted else "woken"
         case VtlEvent(entered=entered, reason=reason):
@@ -133,6 +139,13 @@ def _describe(event: Event) -> str:
             return f"{severity}: {text} ({rule})"
         case _:
             raise TypeError(f"no such event: {event!r}")
+
+
+def _receiver(event: MessageEvent) -> str:
+    text = f"vp{event.target_vp} SINT{event.sint}"
+    if event.target_vtl:
+        text += f" of VTL{event.target_vtl}"
+    return text if event.vector is None else f"{text} (vector {event.vector:#04x})"
 
 
 def msr_name(index: int) -> str:

@@ -1,0 +1,267 @@
+"""The trace for ui.perfetto.dev: tracks of the virtual processors, with slices and flows.
+
+The file is a sequence of ``TracePacket``; the field numbers are those of the public definitions
+(``protos/perfetto/trace`` of the Perfetto project: ``trace_packet.proto``,
+``track_event/track_event.proto``, ``track_descriptor.proto``, ``debug_annotation.proto``,
+``interned_data.proto``).
+
+Each virtual processor has a track for each VTL that it was seen in, with its calls and halts as
+slices and the rest as instants, and a track of its levels once it changes them. Times are virtual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hypercall.abi.decoder import decode_call
+from hypercall.abi.record import CallRecord
+from hypercall.trace.description import RunDescription
+from hypercall.trace.events import (
+    ConsoleEvent,
+    CpuidEvent,
+    Event,
+    FindingEvent,
+    HaltEvent,
+    HypercallEvent,
+    InterruptEvent,
+    MachineEvent,
+    MessageEvent,
+    MsrEvent,
+    Position,
+    VtlEvent,
+)
+from hypercall.trace.flows import FlowMatcher
+from hypercall.trace.hub import ALL_KINDS, EventKind, TraceHub
+from hypercall.trace.kinds import EVENT_NAMES
+from hypercall.trace.protobuf import (
+    bytes_field,
+    fixed64_field,
+    number_field,
+    text_field,
+)
+from hypercall.trace.remembered import Remembered
+from hypercall.trace.strace import describe_outcome, msr_name
+
+_PACKET = 1
+# TracePacket
+_TIMESTAMP, _SEQUENCE, _TRACK_EVENT, _INTERNED, _SEQUENCE_FLAGS, _DESCRIPTOR = 8, 10, 11, 12, 13, 60
+_CLEARED, _NEEDED = 1, 2
+# TrackEvent
+_ANNOTATION, _TYPE, _NAME_ID, _TRACK = 4, 9, 10, 11
+_CATEGORY, _NAME, _FLOW, _FLOW_END = 22, 23, 47, 48
+_BEGIN, _END, _INSTANT = 1, 2, 3
+# TrackDescriptor
+_UUID, _TRACK_NAME, _PARENT, _CHILD_ORDER, _RANK = 1, 2, 5, 11, 12
+_EXPLICIT_ORDER = 3
+# InternedData and DebugAnnotation
+_EVENT_NAMES, _ANNOTATION_NAMES, _ID, _TEXT = 2, 3, 1, 2
+_ANNOTATION_ID, _NUMBER_VALUE, _TEXT_VALUE = 1, 3, 6
+
+_ONE_SEQUENCE = number_field(_SEQUENCE, 1)
+_WITH_NAMES = _ONE_SEQUENCE + number_field(_SEQUENCE_FLAGS, _NEEDED)
+_ROOT_TRACK = 1
+# Names that repeat are numbered; a guest must not be able to make the table of them endless.
+_MOST_NAMES = 4096
+
+Arguments = Sequence[tuple[str, str | int]]
+
+
+class PerfettoWriter:
+    """Writes events as a Perfetto trace."""
+
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        symbol: Callable[[int], str | None],
+        description: RunDescription | None = None,
+    ) -> None:
+        """Write to a function.
+
+        Args:
+            write: called with pieces of the file.
+            symbol: the name of a guest-virtual address, or None.
+            description: what runs; it names the tracks.
+        """
+        self._write = write
+        self._symbol = symbol
+        self._description = description or RunDescription()
+        self._flows = FlowMatcher(self._description.cpus)
+        self._calls = Remembered(self._call_details)
+        self._names: dict[tuple[int, str], int] = {}
+        self._tracks: dict[tuple[object, ...], int] = {}
+        self._halts: dict[int, int] = {}
+        self._levels: dict[int, int] = {}
+
+    def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
+        """Begin the file, and write every event of the given kinds, by default all.
+
+        Returns:
+            A function that stops it.
+        """
+        self.begin()
+        return hub.subscribe(self.write, *(kinds or ALL_KINDS))
+
+    def begin(self) -> None:
+        """Write the start of the file."""
+        self._packet(_ONE_SEQUENCE + number_field(_SEQUENCE_FLAGS, _CLEARED))
+        name = self._description.image or "guest"
+        self._describe_track(_ROOT_TRACK, f"hypercall: {name}", None, 0)
+        for index in range(self._description.cpus or 0):
+            self._vp_track(index, 0)
+
+    def write(self, event: Event) -> None:
+        """Write one event."""
+        position = event.position
+        match event:
+            case HypercallEvent(record=record):
+                self._write_call(position, record, event)
+            case HaltEvent(halted=halted):
+                self._write_halt(position, halted)
+            case VtlEvent(entered=entered, reason=reason):
+                self._write_level(position, entered, reason)
+            case InterruptEvent(vector=vector, kind=kind):
+                flows = self._flows.arrived(event)
+                extra = b"".join(fixed64_field(_FLOW_END, flow.number) for flow in flows)
+                self._instant(event, f"interrupt {vector:#04x}", [("kind", kind)], extra)
+            case MessageEvent():
+                flow = self._flows.delivered(event)
+                extra = b"" if flow is None else fixed64_field(_FLOW, flow.number)
+                what = "event flag" if event.message_type is None else "message"
+                arguments: list[tuple[str, str | int]] = [("vp", event.target_vp)]
+                arguments += [("vtl", event.target_vtl), ("sint", event.sint)]
+                if event.message_type is not None:
+                    arguments.append(("type", f"{event.message_type:#x}"))
+                self._instant(event, what, arguments, extra)
+            case MsrEvent(index=index, value=value, write=write, fault=fault):
+                access = "wrmsr" if write else "rdmsr"
+                arguments = [("value", f"{value:#x}"), ("result", "#GP" if fault else "ok")]
+                self._instant(event, f"{access} {msr_name(index)}", arguments)
+            case CpuidEvent(leaf=leaf, subleaf=subleaf, values=values):
+                registers = zip(("eax", "ebx", "ecx", "edx"), values, strict=True)
+                arguments = [("subleaf", f"{subleaf:#x}")]
+                arguments += [(name, f"{value:#x}") for name, value in registers]
+                self._instant(event, f"cpuid {leaf:#x}", arguments)
+            case ConsoleEvent(data=data, console=console):
+                arguments = [("text", data.decode("utf-8", "replace"))]
+                track = self._track(("console", console[:40]), console[:40], 1 << 20)
+                self._instant(event, "output", arguments, track=track)
+            case MachineEvent(kind=kind, text=text):
+                self._instant(event, kind[:100], [("text", text)])
+            case FindingEvent(rule=rule, severity=severity, text=text):
+                self._instant(event, rule[:100], [("severity", severity), ("text", text)])
+
+    # --- kinds of events -------------------------------------------------------------------------
+
+    def _write_call(self, position: Position, record: CallRecord, event: HypercallEvent) -> None:
+        track = self._vp_track(position.vp_index, position.vtl)
+        name, details = self._calls.of(record)
+        site = position.rip if position.call_site is None else position.call_site
+        details += self._annotations([("from", self._symbol(site) or f"{site:#x}")])
+        flows = self._flows.called(event)
+        details += b"".join(fixed64_field(_FLOW, flow.number) for flow in flows)
+        start = self._track_event(_BEGIN, track, "hypercall", name) + details
+        self._event(record.entered_at, start)
+        self._event(record.left_at, self._track_event(_END, track))
+
+    def _call_details(self, record: CallRecord) -> tuple[str, bytes]:
+        decoded = decode_call(record)
+        values: list[tuple[str, str | int]] = [
+            (value.name, value.text) for value in (*decoded.arguments, *decoded.outputs)
+        ]
+        values.append(("status", describe_outcome(record, decoded)))
+        values.append(("control", f"{record.control:#x}"))
+        return decoded.name, self._annotations(values)
+
+    def _write_halt(self, position: Position, halted: bool) -> None:
+        self._flows.saw(position.vp_index)
+        if halted:
+            track = self._vp_track(position.vp_index, position.vtl)
+            if position.vp_index in self._halts:
+                return
+            self._halts[position.vp_index] = track
+            self._event(position.time_ns, self._track_event(_BEGIN, track, "halt", "halted"))
+        else:
+            # It may go on in another VTL than it rested in.
+            resting = self._halts.pop(position.vp_index, None)
+            if resting is not None:
+                self._event(position.time_ns, self._track_event(_END, resting))
+
+    def _write_level(self, position: Position, entered: int, reason: str) -> None:
+        index = position.vp_index
+        track = self._track(("levels", index), f"VP {index} levels", 3 * index)
+        if self._levels.get(index) is not None:
+            self._event(position.time_ns, self._track_event(_END, track))
+        self._levels[index] = entered
+        start = self._track_event(_BEGIN, track, "vtl", f"VTL {entered}")
+        self._event(position.time_ns, start + self._annotations([("reason", reason)]))
+
+    def _instant(
+        self, event: Event, name: str, arguments: Arguments, extra: bytes = b"", track: int = 0
+    ) -> None:
+        position = event.position
+        track = track or self._vp_track(position.vp_index, position.vtl)
+        data = self._track_event(_INSTANT, track, EVENT_NAMES[type(event)], name)
+        data += self._annotations([*arguments, ("rip", f"{position.rip:#x}")]) + extra
+        self._event(position.time_ns, data)
+
+    # --- parts of packets ------------------------------------------------------------------------
+
+    def _packet(self, data: bytes) -> None:
+        self._write(bytes_field(_PACKET, data))
+
+    def _event(self, time_ns: int, data: bytes) -> None:
+        self._packet(
+            number_field(_TIMESTAMP, time_ns) + _WITH_NAMES + bytes_field(_TRACK_EVENT, data)
+        )
+
+    def _track_event(self, kind: int, track: int, category: str = "", name: str = "") -> bytes:
+        data = number_field(_TYPE, kind) + number_field(_TRACK, track)
+        if name:
+            number = self._interned(_EVENT_NAMES, name)
+            data += text_field(_CATEGORY, category)
+            data += number_field(_NAME_ID, number) if number else text_field(_NAME, name)
+        return data
+
+    def _annotations(self, values: Arguments) -> bytes:
+        return b"".join(
+            bytes_field(
+                _ANNOTATION,
+                number_field(_ANNOTATION_ID, self._interned(_ANNOTATION_NAMES, name))
+                + (
+                    number_field(_NUMBER_VALUE, value)
+                    if isinstance(value, int)
+                    else text_field(_TEXT_VALUE, value)
+                ),
+            )
+            for name, value in values
+        )
+
+    def _interned(self, table: int, name: str) -> int:
+        """Return the number of a name, which the file tells before it is used; 0 for none."""
+        number = self._names.get((table, name))
+        if number is None:
+            if len(self._names) >= _MOST_NAMES and table == _EVENT_NAMES:
+                return 0
+            number = self._names[table, name] = len(self._names) + 1
+            entry = number_field(_ID, number) + text_field(_TEXT, name)
+            self._packet(_WITH_NAMES + bytes_field(_INTERNED, bytes_field(table, entry)))
+        return number
+
+    def _vp_track(self, index: int, vtl: int) -> int:
+        name = f"VP {index} VTL {vtl}" if vtl else f"VP {index}"
+        return self._track((index, vtl), name, 3 * index + 1 + vtl)
+
+    def _track(self, key: tuple[object, ...], name: str, rank: int) -> int:
+        number = self._tracks.get(key)
+        if number is None:
+            number = self._tracks[key] = _ROOT_TRACK + 1 + len(self._tracks)
+            self._describe_track(number, name, _ROOT_TRACK, rank)
+        return number
+
+    def _describe_track(self, number: int, name: str, parent: int | None, rank: int) -> None:
+        data = number_field(_UUID, number) + text_field(_TRACK_NAME, name)
+        if parent is None:
+            data += number_field(_CHILD_ORDER, _EXPLICIT_ORDER)
+        else:
+            data += number_field(_PARENT, parent) + number_field(_RANK, rank)
+        self._packet(_ONE_SEQUENCE + bytes_field(_DESCRIPTOR, data))
