@@ -45,9 +45,18 @@ class Observed:
     """A machine with everything that it tells."""
 
     def __init__(self, text: str) -> None:
-        self.machine = Guest(text, 4, True, {"seed": 7}).machine()
+        self.watch(Guest(text, 4, True, {"seed": 7}).machine())
+
+    def watch(self, machine: Machine) -> None:
+        self.machine = machine
         self.events: list[str] = []
         self.machine.trace.subscribe(lambda event: self.events.append(repr(event)))
+
+    @classmethod
+    def watching(cls, machine: Machine) -> "Observed":
+        observed = cls.__new__(cls)
+        observed.watch(machine)
+        return observed
 
     def finish(self) -> tuple[RunResult, bytes]:
         result = self.machine.run(SECOND)

@@ -52,13 +52,9 @@ app.command("sweep")(sweep_command)
 def _show_version(wanted: bool) -> None:
     if not wanted:
         return
-    from importlib.metadata import PackageNotFoundError, version
+    from hypercall.version import package_version
 
-    try:
-        number = version("hypercall")
-    except PackageNotFoundError:
-        number = "(not installed: run from its sources)"
-    sys.stdout.write(f"hypercall {number}\n")
+    sys.stdout.write(f"hypercall {package_version()}\n")
     raise typer.Exit
 
 

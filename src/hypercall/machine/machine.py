@@ -7,7 +7,7 @@ import mmap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from hypercall.abi.dispatcher import Dispatcher
 from hypercall.abi.given_registers import GivenRegisters
@@ -462,6 +462,20 @@ class Machine:
         from hypercall.snapshot.snapshot import Snapshot
 
         return Snapshot(self)
+
+    @classmethod
+    def from_snapshot(cls, path: Path) -> Self:
+        """Make a machine in the state of a snapshot in a file (`Snapshot.save`).
+
+        Raises:
+            InputError: it is no snapshot, damaged, or of another version.
+        """
+        # Not at the top: few runs need it.
+        from hypercall.snapshot.snapshot_file import load_machine
+
+        machine = load_machine(path, cls)
+        assert isinstance(machine, cls)
+        return machine
 
     def restore(self, snapshot: "Snapshot") -> None:
         """Go back to the state of a snapshot of this machine.

@@ -1,6 +1,7 @@
 """What a guest says about the heat of its memory (HvExtCallMemoryHeatHint and its async form)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hypercall.partition.memory import Permission
@@ -76,14 +77,14 @@ class MemoryHints:
         """Follow hints when some virtual time has passed."""
         self._sequence += 1
         number = self._sequence
-
-        def complete() -> None:
-            del self._pending[number]
-            self.follow(heat, ranges)
-
+        complete = partial(self._complete, number, heat, tuple(ranges))
         timers = self._partition.timers
         at = self._partition.clock.now() + COMPLETION_NS
         self._pending[number] = timers.schedule(at, complete)
+
+    def _complete(self, number: int, heat: int, ranges: Sequence[GpaRange]) -> None:
+        del self._pending[number]
+        self.follow(heat, ranges)
 
     def reset(self) -> None:
         """Forget the hints that are not followed yet."""

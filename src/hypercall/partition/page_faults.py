@@ -13,6 +13,7 @@ The rest is inferred:
 """
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hypercall.errors import GuestMemoryError
@@ -135,7 +136,7 @@ class PageFaults:
         partition = self._partition
         if page not in self._coming:
             at = partition.clock.now() + BRING_IN_NS
-            self._coming[page] = partition.timers.schedule(at, lambda: self.bring_in(page))
+            self._coming[page] = partition.timers.schedule(at, partial(self.bring_in, page))
         partition.effects.inject_exception(vp, vp.active_vtl, VIRTUALIZATION_EXCEPTION, None, 0)
         return True
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hypercall.errors import InputError
@@ -121,11 +122,9 @@ class MessagePort:
         if not self.free_buffers or (injection is not None and injection.port_full(self)):
             return HvStatus.INSUFFICIENT_BUFFERS
         self.free_buffers -= 1
-        data = bytes(payload)
-        state.synic.queue_message(
-            self.target.sint,
-            QueuedMessage(message_type, lambda: data, self.port_id, self._released),
-        )
+        kept = partial(bytes, bytes(payload))
+        message = QueuedMessage(message_type, kept, self.port_id, self._released)
+        state.synic.queue_message(self.target.sint, message)
         return HvStatus.SUCCESS
 
     def _released(self, delivered: bool) -> None:

@@ -244,7 +244,7 @@ def _deliver(vp: "VirtualProcessor", vtl: int, kind: MessageType, payload: bytes
             secure.intercept_queued = True
             synic.queue_message(
                 _INTERCEPT_SINT,
-                QueuedMessage(kind, lambda: payload, sender, partial(_released, secure)),
+                QueuedMessage(kind, partial(bytes, payload), sender, partial(_released, secure)),
             )
     else:
         view = state.assist_page.view

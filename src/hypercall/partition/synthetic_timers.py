@@ -1,6 +1,7 @@
 """The four synthetic timers of one virtual processor in one VTL."""
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hypercall.partition.clock import NANOSECONDS_PER_REFERENCE_UNIT
@@ -142,15 +143,18 @@ class SyntheticTimer:
             self._send(expiration)
 
     def _send(self, expiration: int) -> None:
-        clock = self.owner.partition.clock
         self.waiting = True
         message = QueuedMessage(
             TIMER_EXPIRED,
-            lambda: _PAYLOAD.pack(self.index, 0, expiration, clock.reference_count()),
+            partial(self._payload, expiration),
             0,
             self._released,
         )
         self.owner.synic.queue_message(self.config >> 16 & 0xF, message)
+
+    def _payload(self, expiration: int) -> bytes:
+        delivery = self.owner.partition.clock.reference_count()
+        return _PAYLOAD.pack(self.index, 0, expiration, delivery)
 
     def _released(self, delivered: bool) -> None:
         self.waiting = False

@@ -26,7 +26,7 @@ _WIRING: tuple[type, ...] = (Dispatcher, MachineExits, MsrFile, RegisterFile)
 @functools.cache
 def has_state(kind: type) -> bool:
     """Whether objects of a class can change while a guest runs."""
-    with_attributes = bool(_slots(kind)) or "__dict__" in _members(kind)
+    with_attributes = bool(slots(kind)) or "__dict__" in _members(kind)
     if kind is LazySymbols:
         return True
     if issubclass(kind, enum.Enum) or kind in _WIRING:
@@ -50,7 +50,7 @@ def attributes(thing: object) -> dict[str, Any]:
     # mypy takes a class of unknown base for one that cannot be hashed.
     kind: Any = type(thing)
     found: dict[str, Any] = {}
-    for name in _slots(kind):
+    for name in slots(kind):
         try:
             found[name] = getattr(thing, name)
         except AttributeError:
@@ -76,7 +76,8 @@ def referred(thing: object) -> Iterator[object]:
 
 
 @functools.cache
-def _slots(kind: type) -> tuple[str, ...]:
+def slots(kind: type) -> tuple[str, ...]:
+    """Return the names of the slots that a class and its bases declare."""
     names: list[str] = []
     for base in kind.__mro__:
         slots = base.__dict__.get("__slots__", ())

@@ -1,5 +1,6 @@
 """A snapshot in memory: the state of one machine at one moment."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypercall.errors import InputError
@@ -59,6 +60,27 @@ class Snapshot:
                     engine.replace_memory(backing, start + offset, data)
         engine.restore(self._engine, True)
         self._memento.restore()
+
+    def save(self, path: Path) -> None:
+        """Write the snapshot to a file, from which `Machine.from_snapshot` makes a machine.
+
+        Args:
+            path: where; a file that is there is replaced, once the new one is whole.
+
+        Raises:
+            InputError: it cannot be written, or the state refers to functions of the user.
+            HypercallError: the snapshot was closed.
+        """
+        # Not at the top: few runs need it.
+        from hypercall.snapshot.snapshot_file import save_machine
+
+        now = Snapshot(self.machine)
+        try:
+            self.restore()
+            save_machine(self.machine, path)
+        finally:
+            now.restore()
+            now.close()
 
     def close(self) -> None:
         """Let the memory go; the snapshot cannot be restored any more."""
