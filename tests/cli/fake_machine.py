@@ -8,6 +8,7 @@ Run as a program it is the command ``hypercall`` with that machine:
 ``call``         make a hypercall (only if the trace machinery is complete)
 ``echo``         echo console input back until a ``q`` comes
 ``idle``         halt until interrupted
+``mistake``      be found to break a rule, if checked; ``advice`` one of less weight
 ``raise``        raise what no machine should
 ``REASON``       stop for this reason; ``DEBUG_EXIT=5`` with a value
 """
@@ -22,6 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hypercall.checks import Finding, Rule, Severity
+from hypercall.checks.forms import SLOW_FORM
+from hypercall.checks.placement import OVERLAP
 from hypercall.cli.guest import Entry, RunOptions
 from hypercall.errors import InputError
 from hypercall.machine.result import RunResult, StopReason
@@ -74,6 +78,28 @@ class FakeFault:
         return self.text
 
 
+class FakeChecks:
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.on_new: list[Callable[[Finding], None]] = []
+
+    @property
+    def failures(self) -> list[Finding]:
+        return [each for each in self.findings if each.rule.severity is not Severity.ADVICE]
+
+    def finish(self) -> list[Finding]:
+        return self.findings
+
+    def place(self, finding: Finding) -> str:
+        return f"function+{finding.address:#x}"
+
+    def find(self, rule: Rule) -> None:
+        finding = Finding(rule, Position(5, 1, 0, 0x10, 0x20), "The guest did it.")
+        self.findings.append(finding)
+        for function in self.on_new:
+            function(finding)
+
+
 class FakeMachine:
     def __init__(self, options: RunOptions, script: str = "text,POWER_OFF") -> None:
         self.options = options
@@ -86,6 +112,15 @@ class FakeMachine:
         self.loaded: tuple[Path | bytes, Path | None, str, str] | None = None
         self.stopped = False
         self.connection: FakeConnection | None = None
+        self.checks: FakeChecks | None = None
+        self.paused = False
+
+    def check(self) -> FakeChecks:
+        self.checks = self.checks or FakeChecks()
+        return self.checks
+
+    def pause(self) -> None:
+        self.paused = True
 
     def load(
         self,
@@ -131,6 +166,8 @@ class FakeMachine:
             self.time_ns += 1_000_000
             if self.stopped:
                 return fake_result(StopReason.INTERRUPTED)
+            if self.paused:
+                return fake_result(StopReason.PAUSED)
             name, _, value = step.partition("=")
             if name in StopReason.__members__:
                 return fake_result(StopReason[name], int(value) if value else None)
@@ -158,6 +195,8 @@ class FakeMachine:
                 self.poll(0.05)
                 self.console.write(self.console.received[done:])
                 done = len(self.console.received)
+        elif step in ("mistake", "advice") and self.checks is not None:
+            self.checks.find(OVERLAP if step == "mistake" else SLOW_FORM)
         elif step == "raise":
             self.emit("note", "about to fail")
             raise ZeroDivisionError("the engine\nfell over")

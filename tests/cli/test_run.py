@@ -61,6 +61,7 @@ def test_every_option_reaches_the_machine(
             2.5,
             "--append",
             "quiet",
+            "--check=strict",
         ),
         *("--initrd", initrd, "--console", tmp_path / "console", image),
     )
@@ -70,6 +71,7 @@ def test_every_option_reaches_the_machine(
     assert (options.cpus, options.memory, options.seed) == (4, 1 << 30, 7)
     assert (options.shuffle_vp_index, options.time, options.like) == (3, "host", "kvm")
     assert options.privileges == "minimal,+AccessVsm"
+    assert options.check == "strict"
     assert machine.loaded == (image, initrd, "quiet", "decompressor")
     assert machine.limit_ns == 2_500_000_000
 
@@ -96,6 +98,7 @@ def test_the_defaults(image: Path, made: list[FakeMachine], run: Run) -> None:
         (["--time", "sometimes"], "virtual or host"),
         (["--entry", "middle"], "vmlinux or decompressor"),
         (["--trace", "t", "--trace-format", "xml"], "strace, jsonl or perfetto"),
+        (["--check", "loudly"], "warn, strict or off"),
         (["--trace-format", "jsonl"], "add --trace FILE"),
         (["--trace", "t", "--trace-events", "halts"], "--trace-events: there is no kind 'halts'"),
         (["--trace-events", "all"], "add --trace FILE"),

@@ -58,6 +58,13 @@ def test_answer_messages_hears_and_is_heard() -> None:
     assert "ended with DEBUG_EXIT: the guest got 12 bytes" in output
 
 
+def test_mistakes_are_found_with_the_code_that_made_them() -> None:
+    lines = run("mistakes.py", "parameter-overlap").splitlines()
+    assert lines[0].startswith("parameter-overlap x1: HvCallGetVpIndexFromApicId has its input")
+    assert any(line.strip().startswith("=>") for line in lines)
+    assert lines[-1].strip() == "its twin: 0 findings"
+
+
 def test_inspect_partition_shows_both_names_of_each_processor() -> None:
     output = run("inspect_partition.py")
     shown = [line for line in output.splitlines() if line.startswith("VP ")]

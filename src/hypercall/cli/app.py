@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hypercall.cli.calls import calls_command
+from hypercall.cli.checks import checks_command
 from hypercall.cli.decode import decode_command
 from hypercall.cli.exit_code import ExitCode
 from hypercall.cli.faults import faults_command
@@ -42,6 +43,7 @@ app.command("run")(run)
 app.command("tour")(tour)
 app.command("calls")(calls_command)
 app.command("readings")(readings_command)
+app.command("checks")(checks_command)
 app.command("decode")(decode_command)
 app.command("import")(import_command)
 app.command("initrd")(initrd)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from hypercall.machine.result import RunResult
 from hypercall.trace.description import RunDescription
 from hypercall.trace.hub import TraceHub
+
+if TYPE_CHECKING:
+    from hypercall.checks.finding import Finding
 
 Entry = Literal["vmlinux", "decompressor"]
 """Where a bzImage is entered."""
@@ -38,6 +41,7 @@ class RunOptions:
         console: where the console goes: a path, or ``-`` for the standard output.
         debug_channel: where the debug channel is carried to, or None.
         inject: the faults to inject, as users write them.
+        check: ``"warn"``, ``"strict"`` or ``"off"``.
     """
 
     image: Path | None
@@ -58,6 +62,7 @@ class RunOptions:
     console: str = "-"
     debug_channel: str | None = None
     inject: tuple[str, ...] = ()
+    check: str = "warn"
 
 
 class GuestConsole(Protocol):
@@ -95,6 +100,24 @@ class InjectedFault(Protocol):
         """How often it struck."""
 
 
+class GuestChecks(Protocol):
+    """What watches a guest for mistakes."""
+
+    @property
+    def on_new(self) -> list[Callable[[Finding], None]]:
+        """Called with each finding when it is new."""
+
+    @property
+    def failures(self) -> list[Finding]:
+        """The findings that are more than advice."""
+
+    def finish(self) -> list[Finding]:
+        """Report what shows only at the end of a run; return all findings."""
+
+    def place(self, finding: Finding) -> str:
+        """Return the guest's name for the place of a finding, or its address."""
+
+
 class GuestMachine(Protocol):
     """A machine that can be loaded and run."""
 
@@ -125,6 +148,12 @@ class GuestMachine(Protocol):
         image_format: Literal["auto", "flat"] = "auto",
     ) -> None:
         """Load an image; InputError if it is none."""
+
+    def check(self) -> GuestChecks:
+        """Watch the guest by the rules of ``hypercall checks``."""
+
+    def pause(self) -> None:
+        """Make :meth:`run` return before the next block of code."""
 
     def connect_debugger(self, place: str) -> DebugConnection:
         """Carry the debug channel to a place on the host; InputError if it cannot be had."""

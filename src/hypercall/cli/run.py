@@ -102,6 +102,14 @@ def run(
             " interface unless there is a host), or write what the guest posts to a file.",
         ),
     ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="warn|strict|off",
+            help="Check the guest by the rules of `hypercall checks`: tell at the end (warn, the"
+            " default for an image), end the run at the first mistake with exit code 1 (strict).",
+        ),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="Stop after so much virtual time, with exit code 3."),
@@ -134,12 +142,13 @@ def run(
     On a terminal the serial console is interactive: Ctrl-A x leaves, Ctrl-A h shows the keys.
 
     Exit codes: 0 the guest powered off or passed, 1 the guest failed (panic, triple fault, reset,
-    dead halt, a value other than 0 at port 0xF4), 2 bad usage or input, 3 the limit stopped it,
-    70 a mistake of this program, 74 an output could not be written, 130 interrupted, 141 the
-    reader of the standard output went away.
+    dead halt, a value other than 0 at port 0xF4, a finding with --check=strict), 2 bad usage or
+    input, 3 the limit stopped it, 70 a mistake of this program, 74 an output could not be written,
+    130 interrupted, 141 the reader of the standard output went away.
     """
     # Not at the top, so that the other commands start quickly.
     from hypercall.cli.faults import check_faults
+    from hypercall.cli.findings import CHECK_MODES
     from hypercall.cli.guest import RunOptions
     from hypercall.cli.inputs import parse_memory
     from hypercall.cli.session import run_guest
@@ -173,6 +182,10 @@ def run(
     check_choice("--trace-format", trace_format or "strace", ("strace", "jsonl", "perfetto"))
     check_choice("--entry", entry, ("vmlinux", "decompressor"))
     check_faults(inject or ())
+    if check is None:
+        # The tour makes mistakes on purpose.
+        check = "off" if image is None else "warn"
+    check_choice("--check", check, CHECK_MODES)
     if debug_channel is not None:
         _check_debug_channel(debug_channel)
     options = RunOptions(
@@ -194,6 +207,7 @@ def run(
         console=console,
         debug_channel=debug_channel,
         inject=tuple(inject or ()),
+        check=check,
     )
     raise typer.Exit(run_guest(options))
 

@@ -13,6 +13,7 @@ from hypercall.cli import guest
 from hypercall.cli.console import ConsoleInput, raw_terminal
 from hypercall.cli.exit_code import ExitCode, exit_code_of
 from hypercall.cli.faults import inject_faults, write_faults
+from hypercall.cli.findings import attach_checks, write_findings
 from hypercall.cli.guest import GuestMachine, MachineMaker, RunOptions
 from hypercall.cli.inputs import check_input_file, check_output_file, reason_of
 from hypercall.cli.outputs import Output, open_output
@@ -157,18 +158,25 @@ class _Session:
             self._statistics.attach(machine.trace)
             if options.trace is not None:
                 self._attach_trace(options.trace)
+            # After the trace, so that a finding stands behind the event that it is about.
+            attach_checks(machine, options.check)
             self._attach_input(stack)
             if options.debug_channel is not None:
                 self._connect_debugger(options.debug_channel, stack)
             machine.host_poll = self._poll
             stack.enter_context(self._signals.ask(self._stop))
             result = machine.run(options.limit_ns)
+            findings = [] if options.check == "off" else machine.check().finish()
         self._progress.clear()
         if options.image is not None or result.reason is not StopReason.DEBUG_EXIT:
             # The tour itself has said what came of each call.
             write_summary(sys.stderr, result, self._statistics, machine.symbol)
         write_faults(sys.stderr, self._faults)
-        return self._exit_code(exit_code_of(result))
+        write_findings(sys.stderr, findings, lambda finding: machine.check().place(finding))
+        code = exit_code_of(result)
+        if options.check == "strict" and code is ExitCode.PASSED and machine.check().failures:
+            code = ExitCode.GUEST_FAILED
+        return self._exit_code(code)
 
     def _open(self, target: str, standard: str, option: str) -> Output:
         output = open_output(target, standard, option, self._stop)

@@ -62,6 +62,7 @@ from hypercall.trace.kallsyms import find_kallsyms
 from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
 
 if TYPE_CHECKING:
+    from hypercall.checks.machine_checks import MachineChecks
     from hypercall.snapshot.snapshot import Snapshot
 
 _PAGE = 4096
@@ -104,6 +105,7 @@ class Machine:
         console: the first serial port.
         faults: the faults that are injected on purpose, and where to inject more.
         debugging: breakpoints, watchpoints and steps.
+        checks: what watches the guest for mistakes, or None before `check`.
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
             the guest got input meanwhile. None polls nothing.
@@ -113,7 +115,7 @@ class Machine:
 
     # Who watches and serves the machine stays when the machine goes back to a snapshot.
     not_state: ClassVar[tuple[str, ...]] = (
-        *("configuration", "dispatcher", "host_poll", "state_holders", "trace"),
+        *("checks", "configuration", "dispatcher", "host_poll", "state_holders", "trace"),
         *("_arena", "_call_observers", "_debug_transport", "_engine", "_exits", "_handlers"),
         *("_interrupted", "_ram"),
     )
@@ -190,6 +192,7 @@ class Machine:
         self._call_site_hint: int | None = None
         self._call_observers: dict[int, list[CallObserver]] = {}
         self.faults = Faults(MachineFaultHost(self, self._engine, self._exits, self._call_site))
+        self.checks: MachineChecks | None = None
         self.console.output.append(self._trace_console)
 
     # --- loading -------------------------------------------------------------------------------
@@ -293,14 +296,13 @@ class Machine:
         detail = self._detail or (self.console.panic or "")
         if reason not in (StopReason.UNTIL, StopReason.PAUSED, StopReason.DEBUGGER):
             self.emit(reason.name.lower().replace("_", "-"), detail or REASON_TEXTS[reason])
-        counters = self._engine.counters()
         return RunResult(
             reason,
             self._exit_code,
             self.time_ns,
             time.monotonic() - started,
             self._engine.count,
-            {name: counters[name] for name in _EXIT_KINDS},
+            self.exit_counts(),
             detail,
         )
 
@@ -526,6 +528,19 @@ class Machine:
                 return symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
         return find_kallsyms(self.partition.memory.ram, self._call_site_hint)
 
+    def page_written(self, offset: int) -> bool:
+        """Whether guest or host have ever written the page of RAM at a byte offset in RAM."""
+        return self._engine.page_written(offset)
+
+    def processor_mode(self) -> int:
+        """The mode of the running processor, see ``MODE_CPL`` of ``hypercall.cpu.interface``."""
+        return self._engine.get_mode(self._engine.current_context)
+
+    def exit_counts(self) -> dict[str, int]:
+        """How often each kind of exit came since the machine was made."""
+        counters = self._engine.counters()
+        return {name: counters[name] for name in _EXIT_KINDS}
+
     def registers(self, vp_index: int = 0) -> dict[str, int]:
         """The general and control registers of a virtual processor, by their names.
 
@@ -732,6 +747,19 @@ class Machine:
         )
 
     # --- observing -----------------------------------------------------------------------------
+
+    def check(self) -> "MachineChecks":
+        """Watch the guest by the rules of ``hypercall.checks`` from now on.
+
+        Returns:
+            what watches, with the findings; the same one each time, also as ``checks``.
+        """
+        if self.checks is None:
+            # Not at the top: most machines are not watched.
+            from hypercall.checks.machine_checks import MachineChecks
+
+            self.checks = MachineChecks(self)
+        return self.checks
 
     def emit(self, kind: str, text: str) -> None:
         """Tell the subscribers something about the machine as a whole."""

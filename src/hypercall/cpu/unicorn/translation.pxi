@@ -180,6 +180,10 @@ cdef class Translator:
             result[page] = self.pages[page] & PAGE_WRITTEN
         return result
 
+    def page_written(self, uint64_t offset):
+        """Whether the page of RAM at a byte offset was ever written."""
+        return offset < self.ram_size and (self.pages[offset // PAGE] & PAGE_WRITTEN) != 0
+
     def translate(self, int context, uint64_t address):
         """The guest-physical address of a guest-virtual one by the guest's tables, or None."""
         cdef uint64_t gpa = 0, size = 0

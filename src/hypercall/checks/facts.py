@@ -1,0 +1,66 @@
+"""What rules may know beside the events: the partition that a guest runs in, as far as known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypercall.trace.description import RunDescription
+
+
+class Facts:
+    """What is known of a partition of which there is only a recorded trace: nothing.
+
+    A live machine gives the same answers with knowledge (`hypercall.checks.machine_facts`). None
+    always means that it is not known, and then the rules that need it say nothing.
+
+    Attributes:
+        recommendations: CPUID 0x40000004.EAX.
+        features: CPUID 0x40000003.EDX.
+        privileges: the partition privilege mask.
+        spin_retry_count: CPUID 0x40000004.EBX.
+        apic_ids: the APIC id by VP index.
+    """
+
+    recommendations: int | None = None
+    features: int | None = None
+    privileges: int | None = None
+    spin_retry_count: int | None = None
+    apic_ids: Mapping[int, int] | None = None
+
+    def hypercalls_enabled(self, vtl: int) -> bool | None:
+        """Return whether a VTL has an enabled hypercall interface now."""
+        return None
+
+    def has_started(self, vp_index: int) -> bool | None:
+        """Return whether a virtual processor has ever run."""
+        return None
+
+    def unwritten(self, gpa: int, size: int, vtl: int) -> int | None:
+        """Return the first guest-physical address in a list whose page nothing ever wrote."""
+        return None
+
+    def caller_privilege(self) -> int | None:
+        """Return the current privilege level of the caller, 0 to 3."""
+        return None
+
+    def code(self, address: int, length: int) -> bytes:
+        """Return code at a guest-virtual address of the running processor, or less, or nothing."""
+        return b""
+
+    def word_size(self) -> int:
+        """Return 64, or 32 where the running processor's code has another word size."""
+        return 64
+
+    def device_writes(self) -> int | None:
+        """Return how often the guest has written to device memory."""
+        return None
+
+
+class DescribedFacts(Facts):
+    """What a trace tells of the run that it was recorded from."""
+
+    def __init__(self, description: RunDescription) -> None:
+        """Know what a description tells."""
+        self.recommendations = description.recommendations
+        self.features = description.features
+        self.privileges = description.privileges

@@ -1,0 +1,86 @@
+"""The checks of a live machine: they watch it while it runs, and keep what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hypercall.checks.checker import Checker
+from hypercall.checks.code import disassemble_around
+from hypercall.checks.finding import Finding
+from hypercall.checks.machine_facts import MachineFacts
+from hypercall.checks.rule import Severity
+from hypercall.trace.events import FindingEvent, Position
+
+if TYPE_CHECKING:
+    from hypercall.machine.machine import Machine
+
+_CODE_BEFORE = 32
+_CODE_AFTER = 32
+
+
+class MachineChecks:
+    """Watches a machine.
+
+    Attributes:
+        on_new: functions that are called with each finding when it is new.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        """Begin to watch.
+
+        Args:
+            machine: the machine; what it did before is not seen.
+        """
+        self._machine = machine
+        self._facts = MachineFacts(machine)
+        self._checker = Checker(self._facts, self._found)
+        self._finished = False
+        self.on_new: list[Callable[[Finding], None]] = []
+        machine.trace.subscribe(self._checker.feed, *self._checker.kinds)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found so far, in the order in which it was found first."""
+        return self._checker.findings
+
+    @property
+    def failures(self) -> list[Finding]:
+        """The findings that are more than advice."""
+        return [each for each in self.findings if each.rule.severity is not Severity.ADVICE]
+
+    @property
+    def left_out(self) -> int:
+        """How many places were not taken up, for there were too many."""
+        return self._checker.left_out
+
+    def finish(self) -> list[Finding]:
+        """Report what shows only at the end of a run, once; return all findings."""
+        if not self._finished:
+            self._finished = True
+            vp = self._machine.processors.current
+            rip = self._machine.registers(vp.index)["rip"]
+            self._checker.finish(Position(self._machine.time_ns, vp.index, vp.active_vtl, rip))
+        return self.findings
+
+    def place(self, finding: Finding) -> str:
+        """Return the guest's name for the place of a finding, or its address."""
+        return self._machine.symbol(finding.address) or f"{finding.address:#x}"
+
+    def _found(self, finding: Finding) -> None:
+        facts = self._facts
+        start = finding.address - _CODE_BEFORE
+        # Code at the end may be there without the code before it, which another page may hold.
+        code = facts.code(start, _CODE_BEFORE + _CODE_AFTER) if start >= 0 else b""
+        if len(code) <= _CODE_BEFORE:
+            start, code = finding.address, facts.code(finding.address, _CODE_AFTER)
+        finding.code, finding.code_address, finding.bits = code, start, facts.word_size()
+        if self._machine.trace.wants(FindingEvent):
+            self._machine.trace.emit(finding.event)
+        for function in self.on_new:
+            function(finding)
+
+
+def disassembly(finding: Finding) -> list[str]:
+    """Return the instructions around the place of a finding; none if its code was not read."""
+    return disassemble_around(finding.code, finding.code_address, finding.address, finding.bits)

@@ -1,0 +1,25 @@
+"""All rules, as the list and the documents show them."""
+
+from __future__ import annotations
+
+from hypercall.checks.checker import STREAM_CHECKS
+from hypercall.checks.rule import Rule
+from hypercall.errors import InputError
+
+RULES: tuple[Rule, ...] = tuple(rule for check in STREAM_CHECKS for rule in check.rules)
+"""Every rule."""
+
+
+def find_rule(name: str) -> Rule:
+    """Return the rule of a name, in any case, with ``-`` or ``_``.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    wanted = name.strip().lower().replace("_", "-")
+    for rule in RULES:
+        if rule.name == wanted:
+            return rule
+    near = [rule.name for rule in RULES if wanted in rule.name]
+    hint = f"; did you mean {', '.join(near)}?" if wanted and near else ""
+    raise InputError(f"no rule is named {name[:60]!r}: `hypercall checks` lists all{hint}")
