@@ -19,8 +19,9 @@ from hypercall.partition.debug_channel import CAPACITY
 from hypercall.partition.faults import GeneralProtection
 from hypercall.partition.ports import SintTarget
 from hypercall.partition.profiles import parse_privileges
+from hypercall.partition.register_access import RegisterAccessError
 from hypercall.partition.standalone import standalone_partition
-from hypercall.tlfs.readings import ReadingSet
+from hypercall.tlfs.readings import ExecuteBits, ReadingSet
 from hypercall.tlfs.registers import RegisterName
 
 Seen = int | str | bool | None | tuple["Seen", ...]
@@ -28,6 +29,7 @@ HOLE = 0x8000_0000
 BEYOND = 1 << 40
 OS_ID, HYPERCALL, ASSIST_PAGE = 0x40000000, 0x40000001, 0x40000073
 SCONTROL, SIMP, SINT2 = 0x40000080, 0x40000083, 0x40000092
+REFERENCE_TSC = 0x40000021
 DEBUG_OPTIONS = 0x400000FF
 USE_HYPERCALLS = 4
 CONNECTION = 0x10
@@ -488,9 +490,49 @@ def protection_target_vtl(like: str) -> Seen:
 def user_execute_without_mbec(like: str) -> Seen:
     guest = in_vtl1(like)
     protect(guest)
-    answer = call(guest, 0x1_0000_000C, SELF, 9, PROTECTED)
+    first = guest.partition.readings.protection_execute_bits is ExecuteBits.USER_FIRST
+    answer = call(guest, 0x1_0000_000C, SELF, 1 | (4 if first else 8), PROTECTED)
     found = guest.partition.memory.resolve(PROTECTED, 0)
     return answer, None if found is None else int(found.permissions)
+
+
+def protection_execute_bits(like: str) -> Seen:
+    guest = in_vtl1(like)
+    protect(guest)
+    answer = call(guest, 0x1_0000_000C, SELF, 0xB, PROTECTED)
+    found = guest.partition.memory.resolve(PROTECTED, 0)
+    return answer, None if found is None else int(found.permissions)
+
+
+def default_protection_change(like: str) -> Seen:
+    guest = in_vtl1(like)
+    protect(guest)
+    partition = guest.partition
+    try:
+        partition.registers.write(guest.vp().vtls[1], RegisterName.VSM_PARTITION_CONFIG, 1)
+    except RegisterAccessError as error:
+        return int(error.status)
+    return partition.registers.read(guest.vp().vtls[1], RegisterName.VSM_PARTITION_CONFIG)
+
+
+def vsm_capabilities_mirrored(like: str) -> Seen:
+    guest = make(like)
+    return guest.partition.registers.read(guest.vp().vtls[0], RegisterName.VSM_CAPABILITIES)
+
+
+def new_vtl_apic_enabled(like: str) -> Seen:
+    guest = make(like)
+    enable(guest, 1)
+    apic = guest.vp().vtls[1].apic
+    apic.request(0x60)
+    return apic.pending_vector()
+
+
+def reference_tsc_in_ram(like: str) -> Seen:
+    guest = make(like)
+    enable(guest, 1)
+    guest.partition.msrs.write_in(guest.vp().vtls[1], REFERENCE_TSC, 0x50001)
+    return tuple(guest.partition.memory.read_u32(0x50000, vtl) for vtl in (0, 1))
 
 
 def entry_fills_return_registers(like: str) -> Seen:
@@ -617,6 +659,11 @@ DEMONSTRATIONS = _all(
     (protection_other_partition, 0xD, 0xD, 0xD, 6),
     (protection_target_vtl, 5, 0, 5, 5),
     (user_execute_without_mbec, (0, 1), (0, 1), (0, 1), (0x50, 0xF)),
+    (protection_execute_bits, (0, 3), (0, 0xF), (0, 3), (0x50, 0xF)),
+    (default_protection_change, 0x50, 0x1F, 0x50, 0x50),
+    (vsm_capabilities_mirrored, 0x2000C, 0x0003_4000_0000_0000, 0x2000C, 0x2000C),
+    (new_vtl_apic_enabled, None, 0x60, None, None),
+    (reference_tsc_in_ram, (0, 1), (1, 1), (0, 1), (0, 1)),
     (entry_fills_return_registers, (0xA, 0xC), (0xA, 0xC), (0xA, 0xC), (0, 0)),
     (vina_reset_on_return, (True, False), (True, False), (True, False), (False, False)),
     (memory_intercept_gva_valid, 1, 0, 1, 1),

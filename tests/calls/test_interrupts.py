@@ -100,6 +100,17 @@ class TestTargetVtl:
         guest = enable(make_guest(reading="xen"))
         assert guest.call(IPI, VECTOR | 0x10 << 32, 1) == PARAMETER
 
+    def test_kvm_ignores_the_byte_until_there_are_vtls(self, make_guest: MakeGuest) -> None:
+        guest = enable(make_guest(reading="kvm"))
+        assert guest.call(IPI, VECTOR | 0x11 << 32, 1) == SUCCESS
+        assert hit(guest) == {0}
+        guest = enable(make_guest(reading="kvm"))
+        enable_vtl(guest, 1)
+        assert guest.call(IPI, VECTOR | 0x11 << 32, 1) == SUCCESS
+        assert hit(guest) == set()
+        assert hit(guest, vtl=1) == {0}
+        assert guest.call(IPI, VECTOR | 0x12 << 32, 1) == VTL_STATE
+
     def test_from_a_higher_vtl(self, guest: Any) -> None:
         enable(guest)
         partition = guest.partition

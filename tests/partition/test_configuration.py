@@ -10,6 +10,7 @@ from hypercall.partition.configuration import (
     ProcessorIdentity,
     processors_in_order,
 )
+from hypercall.tlfs.privileges import Recommendation
 
 
 def test_what_the_default_partition_advertises() -> None:
@@ -54,3 +55,9 @@ def test_bad_configurations_are_refused() -> None:
     with pytest.raises(InputError, match="whole pages"):
         PartitionConfiguration(memory_size=4097)
     assert PartitionConfiguration().replace(memory_size=8192).memory_size == 8192
+
+
+def test_an_x2apic_is_there_if_asked_for_or_recommended() -> None:
+    assert not PartitionConfiguration().has_x2apic
+    assert PartitionConfiguration(x2apic=True).has_x2apic
+    assert PartitionConfiguration(recommendations=Recommendation.X2APIC_MSRS).has_x2apic

@@ -51,3 +51,17 @@ def test_the_guests_permissions_are_those_given() -> None:
     resolution = ram.resolve(1, vtl=1)
     assert resolution is not None
     assert resolution.permissions is Permission.READ
+
+
+def test_a_page_in_ram_is_written_each_time_it_is_enabled() -> None:
+    ram = memory()
+    register = OverlayRegister(ram, 0, content=b"initial", in_ram=True)
+    register.write(0x2001)
+    assert (register.value, ram.overlay_pages()) == (0x2001, [])
+    ram.write(0x2000, b"changed")
+    register.write(0x2000)
+    assert ram.read(0x2000, 7) == b"changed"
+    register.write(0x2001)
+    assert ram.read(0x2000, 7) == b"initial"
+    register.write(0x9001)
+    assert register.value == 0x9001, "where there is no memory it is enabled and nowhere"

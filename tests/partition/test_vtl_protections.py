@@ -6,9 +6,11 @@ from hypercall.errors import GuestMemoryError
 from hypercall.partition.memory import PAGE_SIZE, GuestMemory
 from hypercall.partition.vtl_protections import (
     VtlProtections,
+    given_permissions,
     includes_read_and_write,
     valid_combination,
 )
+from hypercall.tlfs.readings import ExecuteBits
 
 MASKS = st.integers(0, 15)
 
@@ -38,6 +40,21 @@ def memory() -> GuestMemory:
 def test_combinations(mask: int, plain: bool, mbec: bool) -> None:
     assert valid_combination(mask, mbec=False) == plain
     assert valid_combination(mask, mbec=True) == mbec
+
+
+@pytest.mark.parametrize("mbec", [False, True])
+def test_bits_in_the_order_of_headers_are_taken_as_they_are(mbec: bool) -> None:
+    for mask in range(16):
+        assert given_permissions(mask, ExecuteBits.KERNEL_FIRST, mbec=mbec) == mask
+
+
+@pytest.mark.parametrize(
+    ("mask", "plain", "mbec"),
+    [(0x3, 0x3, 0x3), (0x7, 0x3, 0xB), (0xB, 0xF, 0x7), (0xF, 0xF, 0xF), (0x8, 0xC, 0x4)],
+)
+def test_bits_in_the_other_order(mask: int, plain: int, mbec: int) -> None:
+    assert given_permissions(mask, ExecuteBits.USER_FIRST, mbec=False) == plain
+    assert given_permissions(mask, ExecuteBits.USER_FIRST, mbec=True) == mbec
 
 
 def test_default_masks_leave_data_accessible() -> None:

@@ -104,7 +104,7 @@ def _send(vp: VirtualProcessor, vector: int, target_vtl: int, mask: int) -> HvSt
     if target_vtl:
         if readings.ipi_target_vtl is IpiTargetVtl.REFUSED:
             return HvStatus.INVALID_PARAMETER
-        if readings.ipi_target_vtl is IpiTargetVtl.HONOURED:
+        if readings.ipi_target_vtl is IpiTargetVtl.HONOURED or len(partition.vtls) > 1:
             above = readings.ipi_to_higher_vtl
             status, vtl = input_vtl_status(vp, target_vtl, above=above)
             if status:

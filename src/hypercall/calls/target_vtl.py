@@ -6,14 +6,14 @@ from hypercall.tlfs.status import HvStatus
 
 
 def input_vtl_status(
-    vp: VirtualProcessor, value: int, *, above: HvStatus = HvStatus.ACCESS_DENIED
+    vp: VirtualProcessor, value: int, *, above: HvStatus | None = HvStatus.ACCESS_DENIED
 ) -> tuple[HvStatus, int]:
     """Read an HV_INPUT_VTL byte (TLFS, HV_INPUT_VTL).
 
     Args:
         vp: the caller.
         value: the byte.
-        above: what answers a VTL above the caller's.
+        above: what answers a VTL above the caller's; None where it may be meant.
 
     Returns:
         SUCCESS and the VTL, or why the byte is refused and 0: reserved bits and a VTL that cannot
@@ -26,13 +26,13 @@ def input_vtl_status(
 
 
 def plain_vtl_status(
-    vp: VirtualProcessor, vtl: int, *, above: HvStatus = HvStatus.ACCESS_DENIED
+    vp: VirtualProcessor, vtl: int, *, above: HvStatus | None = HvStatus.ACCESS_DENIED
 ) -> tuple[HvStatus, int]:
     """Check a VTL number (TLFS, HV_VTL); as `input_vtl_status`."""
     partition = vp.partition
     if vtl >= partition.configuration.vtl_count:
         return HvStatus.INVALID_PARAMETER, 0
-    if vtl > vp.active_vtl:
+    if vtl > vp.active_vtl and above is not None:
         return above, 0
     if vtl not in partition.vtls:
         return HvStatus.INVALID_VTL_STATE, 0

@@ -7,7 +7,7 @@ from hypercall.calls.registration import serves
 from hypercall.partition.register_rules import valid_initial_context
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.partition.vsm import PAGES_PER_PARTITION
-from hypercall.partition.vtl_protections import valid_combination
+from hypercall.partition.vtl_protections import given_permissions, valid_combination
 from hypercall.tlfs.call_flags import DisableVtlFlags, EnablePartitionVtlFlags, MapGpaFlags
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.identifiers import input_vtl
@@ -187,8 +187,9 @@ def modify_vtl_protection_mask(
     if _reserved_flags_refused(vp, map_flags, MapGpaFlags.defined_mask()):
         return HvStatus.INVALID_PARAMETER
     mbec = partition.vtls[setter].mbec
-    mask = map_flags & _PROTECTIONS
-    ignored = not mbec and not partition.readings.user_execute_without_mbec
+    readings = partition.readings
+    mask = given_permissions(map_flags & _PROTECTIONS, readings.protection_execute_bits, mbec=mbec)
+    ignored = not mbec and not readings.user_execute_without_mbec
     if ignored and not mask & _KERNEL_EXECUTE:
         mask &= ~_USER_EXECUTE
     others = map_flags & MapGpaFlags.defined_mask() & ~_PROTECTIONS

@@ -67,7 +67,7 @@ class ProcessorFeatures:
             ),
         }
         self._count = len(configuration.processors)
-        self._x2apic = configuration.x2apic
+        self._x2apic = configuration.has_x2apic
 
     def read(self, apic_id: int, leaf: int, subleaf: int, *, apic_enabled: bool = True) -> Leaf:
         """What CPUID returns.

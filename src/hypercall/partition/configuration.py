@@ -141,7 +141,8 @@ class PartitionConfiguration:
         dr6_shared: whether DR6 is common to the VTLs of a virtual processor.
         address_bits: the width of a guest-physical address.
         partition_id: the id that names the partition beside HV_PARTITION_ID_SELF.
-        x2apic: whether the local APICs have an x2APIC mode.
+        x2apic: whether the local APICs have an x2APIC mode, as they do where its MSRs are
+            recommended.
     """
 
     processors: tuple[ProcessorIdentity, ...] = field(
@@ -181,6 +182,11 @@ class PartitionConfiguration:
                 f"memory of {self.memory_size} bytes is not a number of whole pages: "
                 "give a multiple of 4096"
             )
+
+    @property
+    def has_x2apic(self) -> bool:
+        """Whether the local APICs have an x2APIC mode."""
+        return self.x2apic or Recommendation.X2APIC_MSRS in self.recommendations
 
     def replace(self, **changes: object) -> Self:
         """Return a configuration that differs in the given attributes."""

@@ -85,7 +85,8 @@ class LocalApic(InterruptRequests):
     def reset(self) -> None:
         """Go to the state after INIT; IA32_APIC_BASE and the APIC id stay."""
         self.clear()
-        self.spurious = 0xFF
+        enabled = self.owner.vtl and self._partition.configuration.readings.new_vtl_apic_enabled
+        self.spurious = 0xFF | _SOFTWARE_ENABLE if enabled else 0xFF
         self.destination_format = 0xFFFFFFFF
         self.error_status = self._errors = 0
         self.icr = 0
@@ -130,7 +131,7 @@ class LocalApic(InterruptRequests):
             raise GeneralProtection
         if (old == both and mode == BASE_ENABLE) or (old == 0 and mode == both):
             raise GeneralProtection
-        if mode == both and not self._partition.configuration.x2apic:
+        if mode == both and not self._partition.configuration.has_x2apic:
             raise GeneralProtection
         # Which processor is the bootstrap one is not the guest's to change.
         self.base = (value & ~BASE_BOOTSTRAP) | (self.base & BASE_BOOTSTRAP)

@@ -70,7 +70,13 @@ class VtlPartitionState:
         )
         # Sequence 1: the page is valid and never changes, for the TSC's rate never does.
         content = _TSC_PAGE.pack(1, 0, (10_000_000 << 64) // TSC_FREQUENCY, 0)
-        self.reference_tsc = OverlayRegister(partition.memory, vtl, Permission.READ, content)
+        self.reference_tsc = OverlayRegister(
+            partition.memory,
+            vtl,
+            Permission.READ,
+            content,
+            in_ram=readings.reference_tsc_in_ram,
+        )
         self.config = _INITIAL_CONFIG if vtl else 0
         self.mbec = False
 

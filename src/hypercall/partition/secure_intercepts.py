@@ -92,7 +92,9 @@ def memory_intercept(
         False when that VTL cannot be told.
     """
     readings = vp.partition.readings
-    if gva is not None and readings.memory_intercept_gva_valid:
+    if not readings.memory_intercept_gva_valid:
+        gva = None
+    if gva is not None:
         information |= GVA_VALID
     instruction = instruction[:_MAX_INSTRUCTION]
     payload = MEMORY_INTERCEPT_PAYLOAD.pack(

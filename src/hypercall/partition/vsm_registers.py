@@ -14,7 +14,11 @@ from hypercall.partition.hypercall_page import (
 from hypercall.partition.register_access import RegisterAccessError, RegisterWait
 from hypercall.partition.register_rules import EFER_LONG_MODE_ACTIVE
 from hypercall.partition.vina import notify_of_lower_interrupts
-from hypercall.partition.vtl_protections import includes_read_and_write, valid_combination
+from hypercall.partition.vtl_protections import (
+    given_permissions,
+    includes_read_and_write,
+    valid_combination,
+)
 from hypercall.tlfs import registers as fields
 from hypercall.tlfs.bits import defined_mask
 from hypercall.tlfs.registers import RegisterName
@@ -96,7 +100,15 @@ def _read_capabilities(state: "VirtualProcessorVtl") -> int:
     value = fields.CAPABILITIES_DR6_SHARED.set(0, int(configuration.dr6_shared))
     value = fields.CAPABILITIES_DENY_LOWER_VTL_STARTUP.set(value, 1)
     mask = (1 << configuration.vtl_count) - 2 if configuration.mbec else 0
-    return fields.CAPABILITIES_MBEC_VTL_MASK.set(value, mask)
+    value = fields.CAPABILITIES_MBEC_VTL_MASK.set(value, mask)
+    if configuration.readings.vsm_capabilities_mirrored:
+        # Fields change places; the number in the mask stays as it is.
+        value = (
+            fields.CAPABILITIES_DR6_SHARED.get(value) << 63
+            | mask << 47
+            | fields.CAPABILITIES_DENY_LOWER_VTL_STARTUP.get(value) << 46
+        )
+    return value
 
 
 # --- what a VTL configures ------------------------------------------------------------------------
@@ -116,11 +128,19 @@ def _write_partition_config(state: "VirtualProcessorVtl", value: int) -> None:
     shared = state.partition.vtls[state.vtl]
     enable = fields.PARTITION_CONFIG_ENABLE_VTL_PROTECTION
     mask_field = fields.PARTITION_CONFIG_DEFAULT_VTL_PROTECTION_MASK
-    mask = mask_field.get(value)
+    readings = state.partition.readings
     if value & ~_CONFIG_DEFINED:
         raise _bad_value()
+    if enable.get(shared.config) and mask_field.get(value) != mask_field.get(shared.config):
+        refusal = readings.default_protection_change
+        if refusal is not None:
+            raise RegisterAccessError(refusal)
+        value = mask_field.set(value, mask_field.get(shared.config))
+    mask = given_permissions(
+        mask_field.get(value), readings.protection_execute_bits, mbec=shared.mbec
+    )
     if enable.get(shared.config):
-        if not enable.get(value) or mask != mask_field.get(shared.config):
+        if not enable.get(value):
             raise _bad_value()
     elif not includes_read_and_write(mask) or not valid_combination(mask, mbec=shared.mbec):
         raise _bad_value()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from hypercall.partition.memory import ALL_PERMISSIONS, PAGE_SIZE, GuestMemory, Permission
+from hypercall.tlfs.readings import ExecuteBits
 
 _PERMISSIONS = int(ALL_PERMISSIONS)
 _EXPLICIT = 0x80
@@ -28,6 +29,21 @@ def valid_combination(mask: int, *, mbec: bool) -> bool:
     if mask & _KERNEL:
         return bool(mask & _USER)
     return mbec or not mask & _USER
+
+
+def given_permissions(mask: int, execute_bits: ExecuteBits, *, mbec: bool) -> int:
+    """Return the permissions that a guest means, as bits of `Permission`.
+
+    Args:
+        mask: the protections as the guest gives them.
+        execute_bits: the partition's reading of the two bits about execution.
+        mbec: the VTL that sets the protection has mode-based execute control.
+    """
+    if execute_bits is ExecuteBits.KERNEL_FIRST:
+        return mask
+    kernel = bool(mask & _USER)
+    user = bool(mask & _KERNEL) if mbec else kernel
+    return mask & _READ_WRITE | kernel * _KERNEL | user * _USER
 
 
 class VtlProtections:

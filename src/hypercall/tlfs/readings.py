@@ -66,7 +66,10 @@ class IpiTargetVtl(Enum):
     """What bits 63:32 of the first word of an IPI are: the target VTL and reserved fields."""
 
     HONOURED = "the target VTL; reserved bits are refused with INVALID_PARAMETER"
-    IGNORED = "ignored in memory, refused with INVALID_HYPERCALL_INPUT in registers"
+    IGNORED = (
+        "ignored in memory, refused with INVALID_HYPERCALL_INPUT in registers; the target VTL in"
+        " memory once the partition has more than VTL 0"
+    )
     REFUSED = "refused with INVALID_PARAMETER unless zero"
 
 
@@ -82,6 +85,13 @@ class ProtectionTarget(Enum):
 
     SETTER = "the one whose protection it is, and which it does not bind; VTL 0 is refused with 5"
     RESTRICTED = "the one that is restricted, by the caller's VTL"
+
+
+class ExecuteBits(Enum):
+    """Which bits of a VTL's protections are about execution."""
+
+    KERNEL_FIRST = "bit 2 the kernel's, bit 3 the users'"
+    USER_FIRST = "bit 2 the users', bit 3 the kernel's, or everybody's without MBEC"
 
 
 class PageWithoutOsId(Enum):
@@ -386,7 +396,7 @@ READINGS = (
         "ipi_target_vtl",
         "What does the VTL byte of an IPI mean, and what answers bits that mean nothing?",
         "TLFS hv_input_vtl, OpenVMM: the target, reserved bits 5; Xen: 5 unless all is zero; KVM"
-        " ignores all in memory and answers 3 in registers",
+        " ignores all in memory and answers 3 in registers; a fork of it with VTLs obeys it",
         hyperv=IpiTargetVtl.HONOURED,
         kvm=IpiTargetVtl.IGNORED,
         xen=IpiTargetVtl.REFUSED,
@@ -452,9 +462,10 @@ READINGS = (
         "What answers an IPI to a VTL above the caller's?",
         "OpenVMM: 6; a KVM fork delivers it; Xen: 5; KVM ignores the byte",
         hyperv=_S.ACCESS_DENIED,
-        kvm=_S.ACCESS_DENIED,
+        kvm=None,
         xen=_S.INVALID_PARAMETER,
         openvmm=_S.ACCESS_DENIED,
+        none="delivered",
     ),
     _reading(
         "ipi_above_vtl0",
@@ -710,6 +721,57 @@ READINGS = (
         openvmm=True,
     ),
     _reading(
+        "protection_execute_bits",
+        "Which bits of a VTL's protections are about execution?",
+        "TLFS web and headers, OpenVMM: kernel before users; TLFS 5.0 and 6.0b, the tests of a"
+        " fork of KVM: users before the kernel",
+        hyperv=ExecuteBits.KERNEL_FIRST,
+        kvm=ExecuteBits.USER_FIRST,
+        xen=ExecuteBits.KERNEL_FIRST,
+        openvmm=ExecuteBits.KERNEL_FIRST,
+    ),
+    _reading(
+        "default_protection_change",
+        "What answers a change of the default protections once VTL protection is enabled?",
+        "TLFS vsm: they cannot be changed; OpenVMM: 80; the tests of a fork of KVM: success, and"
+        " they stay as they are",
+        hyperv=_S.INVALID_REGISTER_VALUE,
+        kvm=None,
+        xen=_S.INVALID_REGISTER_VALUE,
+        openvmm=_S.INVALID_REGISTER_VALUE,
+        none="taken, without an effect",
+    ),
+    _reading(
+        "vsm_capabilities_mirrored",
+        "Are the bits of VsmCapabilities counted from the top?",
+        "Headers, OpenVMM: from bit 0; the table of TLFS vsm is mirrored, and the tests of a fork"
+        " of KVM follow it",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "new_vtl_apic_enabled",
+        "Does the APIC of a VTL that is just enabled accept interrupts?",
+        "OpenVMM: it is as after a reset, disabled in its SVR; the tests of a fork of KVM send it"
+        " interrupts without enabling it",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
+        "reference_tsc_in_ram",
+        "Is the reference TSC page written into the page beneath, which other VTLs see too?",
+        "TLFS: it is an overlay, and the VTL's own; KVM hyperv.c: written to memory, and the tests"
+        " of a fork of it read both pages from one VTL",
+        hyperv=False,
+        kvm=True,
+        xen=False,
+        openvmm=False,
+    ),
+    _reading(
         "start_higher_vtl",
         "What answers HvCallStartVirtualProcessor for a VTL above the caller's?",
         "TLFS, OpenVMM: 6; a fork of KVM: 5",
@@ -854,7 +916,7 @@ class ReadingSet:
     vp_set_bank_mismatch: HvStatus | None
     invalid_vector: HvStatus
     empty_set_ipi_before_vector: bool
-    ipi_to_higher_vtl: HvStatus
+    ipi_to_higher_vtl: HvStatus | None
     ipi_above_vtl0: HvStatus | None
     non_global_list_flush: HvStatus | None
     flush_address_space: HvStatus | None
@@ -882,6 +944,11 @@ class ReadingSet:
     protection_other_partition: HvStatus
     protection_target_vtl: ProtectionTarget
     user_execute_without_mbec: bool
+    protection_execute_bits: ExecuteBits
+    default_protection_change: HvStatus | None
+    vsm_capabilities_mirrored: bool
+    new_vtl_apic_enabled: bool
+    reference_tsc_in_ram: bool
     start_higher_vtl: HvStatus
     entry_fills_return_registers: bool
     vina_reset_on_return: bool
