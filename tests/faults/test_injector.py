@@ -1,6 +1,7 @@
 """Arming and disarming, and that a run is repeatable with faults and the same without."""
 
 import random
+from pathlib import Path
 
 import pytest
 from tests.faults.conftest import FakeHost
@@ -14,6 +15,7 @@ from hypercall.faults.fault import CallFault, InterruptFault
 from hypercall.faults.injector import Faults
 from hypercall.machine.machine import Machine
 from hypercall.tlfs.calls import Call
+from hypercall.tlfs.privileges import Recommendation
 from hypercall.tlfs.status import HvStatus
 from hypercall.trace.hub import ALL_KINDS
 from hypercall.trace.jsonl import JsonLinesWriter
@@ -164,6 +166,29 @@ def test_a_snapshot_has_the_faults_with_their_counts_and_numbers() -> None:
     assert trace_from(machine) == first
     assert [(each.seen, each.struck) for each in armed] == after
     snapshot.close()
+
+
+def test_a_snapshot_in_a_file_has_them_too(tmp_path: Path) -> None:
+    everything = (*BUSY, "timer,drop", "cpuid=-REMOTE_TLB_FLUSH", "buffer=debug,size=5")
+    machine = Guest(TALK, cpus=2).machine()
+    armed = [machine.inject(fault) for fault in everything]
+    machine.run(60_000)
+    snapshot = machine.snapshot()
+    snapshot.save(tmp_path / "snapshot")
+    snapshot.close()
+    other = Machine.from_snapshot(tmp_path / "snapshot")
+    assert [str(each) for each in other.faults.armed] == [str(each) for each in armed]
+    assert trace_from(other) == trace_from(machine)
+    assert [(each.seen, each.struck) for each in other.faults.armed] == [
+        (each.seen, each.struck) for each in armed
+    ]
+    leaf = other.partition.hypervisor_leaves[0x40000004][0]
+    assert not leaf & Recommendation.HYPERCALL_FOR_REMOTE_TLB_FLUSH
+    assert not other.debug_channel.post(b"123456")
+    assert other.faults.armed[-1].struck == 1
+    other.faults.disarm_all()
+    truth = other.configuration.partition_configuration()
+    assert other.partition.configuration == truth
 
 
 def test_a_snapshot_arms_and_disarms_as_it_was() -> None:

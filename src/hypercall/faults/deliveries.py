@@ -143,7 +143,7 @@ class DeliveryFaults:
             channel.on_full = None
             return
         smallest = min(found, key=lambda each: each[0].size)[1]
-        channel.on_full = lambda: smallest.strike("the debug channel was full")
+        channel.on_full = partial(smallest.strike, "the debug channel was full")
 
     def _takes(
         self,

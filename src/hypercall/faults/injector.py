@@ -120,7 +120,7 @@ class Faults:
 
         How often they were met, and their random numbers, are as they were then.
         """
-        if self._ever_lied:
+        if self._ever_lied or self._lies:
             self._lie()
         self._connect()
 

@@ -477,6 +477,7 @@ class Machine:
 
         machine = load_machine(path, cls)
         assert isinstance(machine, cls)
+        machine.faults.settle()
         return machine
 
     def restore(self, snapshot: "Snapshot") -> None:
