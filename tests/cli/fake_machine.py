@@ -100,6 +100,19 @@ class FakeChecks:
             function(finding)
 
 
+class FakeGdbServer:
+    def __init__(self, machine: FakeMachine, place: str) -> None:
+        self.machine = machine
+        self.place = place
+        self.closed = False
+
+    def run(self, limit_ns: int | None = None) -> RunResult:
+        return self.machine.run(limit_ns)
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class FakeMachine:
     def __init__(self, options: RunOptions, script: str = "text,POWER_OFF") -> None:
         self.options = options
@@ -112,6 +125,7 @@ class FakeMachine:
         self.loaded: tuple[Path | bytes, Path | None, str, str] | None = None
         self.stopped = False
         self.connection: FakeConnection | None = None
+        self.server: FakeGdbServer | None = None
         self.checks: FakeChecks | None = None
         self.paused = False
 
@@ -143,6 +157,12 @@ class FakeMachine:
             raise InputError("somebody listens there; choose another place")
         self.connection = FakeConnection(place, not place.startswith("file:"))
         return self.connection
+
+    def serve_gdb(self, place: str) -> FakeGdbServer:
+        if place == "unix:taken":
+            raise InputError("somebody listens there; choose another place")
+        self.server = FakeGdbServer(self, place)
+        return self.server
 
     def inject(self, fault: str) -> FakeFault:
         if "vp=9" in fault:

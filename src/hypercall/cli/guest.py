@@ -40,6 +40,7 @@ class RunOptions:
         trace_events: which events the trace has, as users write it.
         console: where the console goes: a path, or ``-`` for the standard output.
         debug_channel: where the debug channel is carried to, or None.
+        gdb: where gdb is served, or None.
         inject: the faults to inject, as users write them.
         check: ``"warn"``, ``"strict"`` or ``"off"``.
     """
@@ -61,6 +62,7 @@ class RunOptions:
     trace_events: str = "calls"
     console: str = "-"
     debug_channel: str | None = None
+    gdb: str | None = None
     inject: tuple[str, ...] = ()
     check: str = "warn"
 
@@ -118,6 +120,19 @@ class GuestChecks(Protocol):
         """Return the guest's name for the place of a finding, or its address."""
 
 
+class GdbServer(Protocol):
+    """What runs the machine under the control of a gdb."""
+
+    place: str
+    """Where gdb finds it."""
+
+    def run(self, limit_ns: int | None = None) -> RunResult:
+        """Run as gdb says until the guest ends or the virtual time reaches the limit."""
+
+    def close(self) -> None:
+        """Let gdb and the place go."""
+
+
 class GuestMachine(Protocol):
     """A machine that can be loaded and run."""
 
@@ -160,6 +175,9 @@ class GuestMachine(Protocol):
 
     def inject(self, fault: str) -> InjectedFault:
         """Inject a fault; InputError if the machine has nothing that it names."""
+
+    def serve_gdb(self, place: str) -> GdbServer:
+        """Let gdb debug what is loaded; InputError if the place cannot be had."""
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run until the guest ends or the virtual time reaches the limit."""

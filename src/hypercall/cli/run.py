@@ -110,6 +110,14 @@ def run(
             " default for an image), end the run at the first mistake with exit code 1 (strict).",
         ),
     ] = None,
+    gdb: Annotated[
+        str | None,
+        typer.Option(
+            metavar=":PORT|HOST:PORT|unix:PATH",
+            help="Wait for gdb's `target remote` before the first instruction, and let it debug"
+            " the guest; :PORT is on the loopback interface.",
+        ),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="Stop after so much virtual time, with exit code 3."),
@@ -188,6 +196,8 @@ def run(
     check_choice("--check", check, CHECK_MODES)
     if debug_channel is not None:
         _check_debug_channel(debug_channel)
+    if gdb is not None:
+        _check_gdb(gdb)
     options = RunOptions(
         image=image,
         initrd=initrd,
@@ -206,6 +216,7 @@ def run(
         trace_events=trace_events or ("all" if trace_format == "perfetto" else "calls"),
         console=console,
         debug_channel=debug_channel,
+        gdb=gdb,
         inject=tuple(inject or ()),
         check=check,
     )
@@ -230,3 +241,12 @@ def _check_debug_channel(text: str) -> None:
         parse_debug_channel(text)
     except InputError as error:
         raise InputError(f"--debug-channel: {error}") from None
+
+
+def _check_gdb(text: str) -> None:
+    from hypercall.gdb.place import Place
+
+    try:
+        Place(text)
+    except InputError as error:
+        raise InputError(f"--gdb: {error}") from None

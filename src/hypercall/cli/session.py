@@ -21,7 +21,7 @@ from hypercall.cli.progress import Progress
 from hypercall.cli.signals import StopSignals
 from hypercall.cli.summary import write_summary
 from hypercall.errors import InputError
-from hypercall.machine.result import StopReason
+from hypercall.machine.result import RunResult, StopReason
 from hypercall.trace.statistics import Statistics
 
 _SECONDS_BETWEEN_POLLS = 0.02
@@ -165,7 +165,7 @@ class _Session:
                 self._connect_debugger(options.debug_channel, stack)
             machine.host_poll = self._poll
             stack.enter_context(self._signals.ask(self._stop))
-            result = machine.run(options.limit_ns)
+            result = self._run_machine(stack)
             findings = [] if options.check == "off" else machine.check().finish()
         self._progress.clear()
         if options.image is not None or result.reason is not StopReason.DEBUG_EXIT:
@@ -177,6 +177,20 @@ class _Session:
         if options.check == "strict" and code is ExitCode.PASSED and machine.check().failures:
             code = ExitCode.GUEST_FAILED
         return self._exit_code(code)
+
+    def _run_machine(self, stack: contextlib.ExitStack) -> RunResult:
+        options, machine = self._options, self._machine
+        if options.gdb is None:
+            return machine.run(options.limit_ns)
+        try:
+            server = machine.serve_gdb(options.gdb)
+        except InputError as error:
+            raise InputError(f"--gdb: {error}") from None
+        stack.callback(server.close)
+        self._progress.clear()
+        sys.stderr.write(f"The guest waits for gdb: target remote {server.place}\n")
+        sys.stderr.flush()
+        return server.run(options.limit_ns)
 
     def _open(self, target: str, standard: str, option: str) -> Output:
         output = open_output(target, standard, option, self._stop)

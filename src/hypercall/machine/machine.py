@@ -63,6 +63,7 @@ from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
 
 if TYPE_CHECKING:
     from hypercall.checks.machine_checks import MachineChecks
+    from hypercall.gdb.server import GdbServer
     from hypercall.snapshot.snapshot import Snapshot
 
 _PAGE = 4096
@@ -247,6 +248,11 @@ class Machine:
     def interrupt(self) -> None:
         """Let `run` return soon; may be called from a signal handler."""
         self._interrupted = True
+
+    @property
+    def interrupt_requested(self) -> bool:
+        """Whether `interrupt` was called and `run` has not yet returned for it."""
+        return self._interrupted
 
     def pause(self) -> None:
         """Let `run` return before the next block of code, with ``PAUSED``.
@@ -522,6 +528,10 @@ class Machine:
         """The guest's name for a guest-virtual address, as ``name+0x1a``, or None."""
         return self._kernel_symbols.lookup(address)
 
+    def symbol_table(self) -> SymbolTable | None:
+        """The guest's names with their addresses, or None if there are none (yet)."""
+        return self._kernel_symbols.table()
+
     def _find_symbols(self) -> SymbolTable | None:
         entry = self._entry
         if entry is not None and entry.symbols is not None:
@@ -603,6 +613,24 @@ class Machine:
             self._debug_transport = None
         self._debug_transport = open_debug_transport(place, self.debug_channel)
         return self._debug_transport
+
+    def serve_gdb(self, place: str) -> "GdbServer":
+        """Let a real gdb debug the guest that is loaded: ``serve_gdb(":1234").run()``.
+
+        Args:
+            place: ``:PORT`` (the loopback interface; 0 for any that is free), ``HOST:PORT`` or
+                ``unix:PATH``.
+
+        Returns:
+            The server, which runs the machine in place of `run`; to be closed afterwards.
+
+        Raises:
+            InputError: the place means nothing, or cannot be had.
+        """
+        # Not at the top: it is made of machines, and few runs have a debugger.
+        from hypercall.gdb.server import GdbServer
+
+        return GdbServer(self, place)
 
     @property
     def debug_channel(self) -> DebugChannel:

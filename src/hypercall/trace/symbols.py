@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from hypercall.errors import InputError
@@ -62,6 +62,11 @@ class SymbolTable:
 
     def __len__(self) -> int:
         return len(self._addresses)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Iterate over (address, name) in ascending order of the addresses."""
+        for index, address in enumerate(self._addresses):
+            yield address, self._names[index]
 
     def find(self, address: int) -> tuple[str, int] | None:
         """Return the name that covers a guest-virtual address and the offset from its start."""
@@ -181,6 +186,12 @@ class LazySymbols:
         self._attempts = attempts
         self._pause = 1
         self._skip = 0
+
+    def table(self) -> SymbolTable | None:
+        """Return the table, looking for it if it is not known yet; None if it is not there."""
+        if self._table is None:
+            self._table = self._find()
+        return self._table
 
     def lookup(self, address: int) -> str | None:
         """Return ``name+0x1a`` for a guest-virtual address, or None where no name covers it."""

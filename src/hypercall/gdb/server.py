@@ -1,0 +1,203 @@
+"""Runs a machine under the control of a gdb, and on its own while there is none."""
+
+import time
+from collections.abc import Callable
+
+from hypercall.gdb.connection import Connection
+from hypercall.gdb.monitor import Monitor
+from hypercall.gdb.packets import Signal
+from hypercall.gdb.place import Place
+from hypercall.gdb.resumption import Resumption
+from hypercall.gdb.session import SIGNAL_ABORT, SIGNAL_INTERRUPT, SIGNAL_TRAP, Session
+from hypercall.gdb.target import Target
+from hypercall.machine.machine import Machine
+from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
+
+_SECONDS_BETWEEN_LOOKS = 0.05
+_GUEST_FAILED = frozenset({StopReason.PANIC, StopReason.TRIPLE_FAULT, StopReason.DEADLOCK})
+
+
+class GdbServer:
+    """Serves one gdb at a time; the guest waits for the first one at its first instruction.
+
+    Args:
+        machine: a machine with something loaded.
+        place: ``:PORT`` (the loopback interface), ``HOST:PORT`` or ``unix:PATH``.
+
+    Attributes:
+        place: where it listens, for gdb's ``target remote``.
+
+    Raises:
+        InputError: the place means nothing, or cannot be had.
+    """
+
+    def __init__(self, machine: Machine, place: str) -> None:
+        self._machine = machine
+        self._target = Target(machine)
+        self._monitor = Monitor(self._target)
+        self._connection = Connection(Place(place))
+        self.place = self._connection.place
+        self._session: Session | None = None
+        self._runs_alone = False
+        self._ended: RunResult | None = None
+
+    def run(self, limit_ns: int | None = None) -> RunResult:
+        """Run the guest as gdb says until it ends, or the user or gdb ends it.
+
+        Args:
+            limit_ns: the virtual time since the machine was made at which to stop.
+
+        Returns:
+            How the run ended; ``INTERRUPTED`` if gdb has killed the guest.
+        """
+        while True:
+            session = self._session
+            going_on = self._runs_alone or (session is not None and session.resumption is not None)
+            killed = session is not None and session.killed
+            if self._ended is not None and (going_on or killed):
+                self._tell_end(self._ended)
+                return self._ended
+            if going_on:
+                result = self._run(limit_ns)
+                if result is not None:
+                    return result
+            elif killed or self._machine.interrupt_requested:
+                self._machine.interrupt()
+                return self._machine.run(limit_ns)
+            else:
+                self._attend()
+
+    def close(self) -> None:
+        """Hang up and stop listening."""
+        self._connection.close()
+        self._monitor.close()
+
+    # --- while the guest stands still ------------------------------------------------------------
+
+    def _attend(self) -> None:
+        """Serve what gdb asks while the guest is stopped."""
+        connection = self._connection
+        if self._machine.host_poll is not None:
+            self._machine.host_poll(0.0)
+        connection.wait(_SECONDS_BETWEEN_LOOKS)
+        if connection.new:
+            self._begin_session()
+        elif not connection.connected:
+            self._session = None
+        item = connection.take()
+        while item is not None and self._session is not None:
+            if item is Signal.REPEAT:
+                connection.repeat()
+            elif isinstance(item, bytes):
+                self._serve(self._session, item)
+                if self._session is None or self._session.resumption or self._session.killed:
+                    return
+            item = connection.take()
+
+    def _begin_session(self) -> None:
+        self._connection.new = False
+        self._target.remove_all()
+        self._target.register_set = self._target.next_register_set
+        self._session = Session(self._target, self._monitor, reversible=False)
+        self._runs_alone = False
+
+    def _serve(self, session: Session, payload: bytes) -> None:
+        reply = session.handle(payload)
+        if reply is not None:
+            self._connection.send(reply)
+        if session.quiet:
+            self._connection.acknowledges = False
+        if session.detached:
+            self._session = None
+            self._runs_alone = True
+
+    # --- while the guest runs --------------------------------------------------------------------
+
+    def _run(self, limit_ns: int | None) -> RunResult | None:
+        """Run the guest until something happens; return the result if it has ended."""
+        machine, session = self._machine, self._session
+        if session is not None and session.resumption is not None:
+            self._prepare(session.resumption)
+        poll = machine.host_poll
+        machine.host_poll = self._attentive(poll)
+        try:
+            result = machine.run(limit_ns, until=self._wants_attention)
+        finally:
+            machine.host_poll = poll
+        if result.reason is StopReason.UNTIL:
+            self._called()
+            return None
+        if session is None:
+            # What nobody has asked for any more stops nobody.
+            return None if result.reason is StopReason.DEBUGGER else result
+        machine.debugging.give_up_step()
+        if result.reason is StopReason.DEBUGGER:
+            assert machine.debugging.stop is not None
+            self._connection.send(session.stopped(machine.debugging.stop))
+        elif result.reason is StopReason.PAUSED:
+            self._connection.send(session.signalled(SIGNAL_TRAP))
+        elif result.reason in _GUEST_FAILED:
+            # It is worth a look; whoever goes on from here is told that it has ended.
+            self._ended = result
+            self._say(result)
+            self._connection.send(session.signalled(SIGNAL_ABORT))
+        else:
+            self._tell_end(result)
+            return result
+        return None
+
+    def _prepare(self, resumption: Resumption) -> None:
+        if resumption.step is not None:
+            vp = self._target.vp(resumption.step)
+            self._machine.debugging.step(vp, resumption.first, resumption.end)
+
+    def _called(self) -> None:
+        """Attend to what the run was stopped for: Ctrl-C, a new gdb, or one that has gone."""
+        self._machine.debugging.give_up_step()
+        if self._connection.new:
+            self._begin_session()
+        elif self._session is not None and self._connection.connected:
+            self._connection.drop_signals()
+            self._connection.send(self._session.signalled(SIGNAL_INTERRUPT))
+        else:
+            self._target.remove_all()
+            self._session = None
+            self._runs_alone = True
+
+    def _wants_attention(self) -> bool:
+        return self._connection.poll() or (
+            self._session is not None and not self._connection.connected
+        )
+
+    def _attentive(self, poll: Callable[[float], bool] | None) -> Callable[[float], bool] | None:
+        """The machine's way to wait, but so that gdb is heard meanwhile."""
+        if poll is None:
+            return None
+
+        def wait(seconds: float) -> bool:
+            end = time.monotonic() + seconds
+            while True:
+                started = time.monotonic()
+                piece = max(0.0, min(_SECONDS_BETWEEN_LOOKS, end - started))
+                if poll(piece) or (seconds > 0 and self._wants_attention()):
+                    return True
+                now = time.monotonic()
+                if now >= end or now - started < piece / 2:
+                    # The time is over; or nobody lives in real time, and it need not be waited for.
+                    return False
+
+        return wait
+
+    def _say(self, result: RunResult) -> None:
+        """Let gdb show how the guest has failed."""
+        text = f"{REASON_TEXTS[result.reason].capitalize()}"
+        if result.detail:
+            text += f": {' '.join(result.detail.split())}"
+        self._connection.send(b"O" + f"{text}.\n".encode().hex().encode())
+
+    def _tell_end(self, result: RunResult) -> None:
+        """Tell gdb that the guest has ended, with what it says to be its exit code."""
+        if self._session is None or self._session.killed:
+            return
+        code = 1 if result.reason in _GUEST_FAILED else result.exit_code or 0
+        self._connection.send(b"W%02x" % (code & 0xFF))
