@@ -118,6 +118,11 @@ print(*tomllib.load(open(sys.argv[1], "rb"))["build-system"]["requires"], sep="\
     exec {lock}<&-
 }
 
+# gdb, with which the tests debug guests.
+need_gdb() {
+    command -v gdb >/dev/null || apt_install gdb
+}
+
 # The kernel that the scripts boot by default.
 default_kernel() {
     local kernel

@@ -228,3 +228,32 @@ def test_every_option_is_in_the_help() -> None:
         *("--time", "--like", "--trace", "--trace-format", "--limit", "--console", "--entry"),
     ):
         assert option in shown
+
+
+@pytest.mark.parametrize("place", [":1234", "0.0.0.0:0", "unix:socket"])
+def test_gdb_runs_the_machine_and_is_told_where(
+    image: Path, made: list[FakeMachine], run: Run, place: str
+) -> None:
+    code, said = run("--gdb", place, image)
+    assert code == 0
+    server = made[0].server
+    assert server is not None
+    assert (server.place, server.closed) == (place, True)
+    assert f"The guest waits for gdb: target remote {place}\n" in said
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("somewhere", "--gdb: 'somewhere' is no place for gdb to connect to: give :PORT"),
+        (":70000", "--gdb: ':70000' is no place"),
+        ("unix:taken", "--gdb: somebody listens there"),
+    ],
+)
+def test_a_bad_place_for_gdb_is_one_line(
+    image: Path, made: list[FakeMachine], run: Run, place: str, message: str
+) -> None:
+    code, said = run("--gdb", place, image)
+    assert code == 2
+    assert message in said
+    assert said.count("\n") == 1

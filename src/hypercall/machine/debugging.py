@@ -135,9 +135,7 @@ class Debugging:
             raise InputError(f"there are {MOST_WATCHPOINTS} watchpoints at most")
         if wanted != self._watchpoints:
             self._watchpoints = wanted
-            self.engine.set_watchpoints(
-                [(item.address, item.length, int(item.access)) for item in wanted]
-            )
+            self._set_watchpoints()
 
     def step(self, vp: VirtualProcessor, first: int = 0, end: int = 0) -> None:
         """Let the next run stop behind the next instruction of a processor.
@@ -204,6 +202,17 @@ class Debugging:
         self.stop = DebugStop(StopKind(kind), vp, address, Access(access))
         self._stepping = None
         return True
+
+    def settle(self) -> None:
+        """The machine has gone back to a snapshot, which has nothing of a debugger."""
+        self.stop = None
+        self.give_up_step()
+        self._set_watchpoints()
+
+    def _set_watchpoints(self) -> None:
+        self.engine.set_watchpoints(
+            [(item.address, item.length, int(item.access)) for item in self._watchpoints]
+        )
 
     def give_up_step(self) -> None:
         """Forget a step that has not come to its end."""

@@ -118,7 +118,7 @@ class Machine:
     not_state: ClassVar[tuple[str, ...]] = (
         *("checks", "configuration", "dispatcher", "host_poll", "state_holders", "trace"),
         *("_arena", "_call_observers", "_debug_transport", "_engine", "_exits", "_handlers"),
-        *("_interrupted", "_ram"),
+        *("_interrupted", "_ram", "debugging"),
     )
 
     def __init__(self, configuration: MachineConfiguration | None = None) -> None:
@@ -503,6 +503,7 @@ class Machine:
             )
         snapshot.restore()
         self.faults.settle()
+        self.debugging.settle()
 
     # --- looking -------------------------------------------------------------------------------
 
