@@ -52,6 +52,14 @@ def test_flat_guest_makes_two_calls() -> None:
     assert "ended with DEBUG_EXIT, exit code 0" in lines
 
 
+def test_a_broken_call_is_seen_and_found_by_the_sweep() -> None:
+    lines = run("break_a_call.py").splitlines()
+    fault = "call=QueryCapabilities,nth=1,status=ACCESS_DENIED"
+    assert lines[0] == f"{fault} struck 1 of 1: exit code 6"
+    assert lines[1] == f"{fault}: corrupted debug exit with the value 6"
+    assert lines[2] == "call=NotifyLongSpinWait,nth=1,status=ACCESS_DENIED: survived"
+
+
 def test_answer_messages_hears_and_is_heard() -> None:
     output = run("answer_messages.py")
     assert "VP 0 in VTL 0 posts 'hello'\n" in output
