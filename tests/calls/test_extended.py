@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hypercall.calls.extended import _without
 from hypercall.partition.configuration import DEFAULT_PRIVILEGES
-from hypercall.partition.memory import Permission, Resolution
+from hypercall.partition.memory import Permission
 from hypercall.partition.memory_hints import COMPLETION_NS
 from hypercall.tlfs.call_flags import HeatType
 from hypercall.tlfs.privileges import ExtendedCapability, Privilege
@@ -165,21 +165,10 @@ def test_b170_capabilities_that_are_off(make_guest: MakeGuest) -> None:
     assert guest.call(HINT | 1 << 32, COLD, 0) == 5
 
 
-def test_a_vtl_cannot_discard_what_a_higher_one_protects(
-    make_guest: MakeGuest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_vtl_cannot_discard_what_a_higher_one_protects(make_guest: MakeGuest) -> None:
     guest = make_guest(1)
-    memory = guest.partition.memory
-    monkeypatch.setitem(guest.partition.vtls, 1, guest.partition.vtls[0])
-    real = memory.resolve
-
-    def resolve(page: int, vtl: int = 0) -> Resolution | None:
-        found: Resolution | None = real(page, vtl)
-        if page == 5 and found is not None:
-            return found._replace(permissions=Permission.READ)
-        return found
-
-    monkeypatch.setattr(memory, "resolve", resolve)
+    guest.partition.vsm.enable_partition_vtl(1, mbec=False)
+    guest.partition.vsm.protect(1, [5], Permission.READ)
     assert guest.call(HINT | 2 << 32, DISCARD, 0x4000, 0x5000) == 6 | 1 << 32
     assert hinted(guest) == [(DISCARD, 4, 1)]
     assert guest.call(HINT | 1 << 32, COLD, 0x5000) == 0x1_0000_0000

@@ -8,7 +8,7 @@ otherwise, the hypercall page.
 import functools
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -224,9 +224,13 @@ def run_machine(
 
 def interrupt_table() -> bytes:
     """An IDT of 256 interrupt gates; users may use vector 0x80."""
+    return interrupt_gates([STUBS + 16 * vector for vector in range(256)])
+
+
+def interrupt_gates(addresses: Sequence[int]) -> bytes:
+    """An IDT of interrupt gates to the addresses of handlers; users may use vector 0x80."""
     gates = []
-    for vector in range(256):
-        address = STUBS + 16 * vector
+    for vector, address in enumerate(addresses):
         kind = 0xEE if vector == 0x80 else 0x8E
         gates.append(
             struct.pack(

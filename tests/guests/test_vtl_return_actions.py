@@ -6,7 +6,7 @@ import pytest
 from tests.guests.assembly import put, put_word, write_apic, write_msr
 from tests.guests.kit import GuestRun
 from tests.guests.layout import EVENTS
-from tests.guests.vtl import assist_page, run_vtls, store, vtl_call, vtl_return
+from tests.guests.vtl import assist_page, enable, run_vtls, store, vtl_call, vtl_return
 
 SIGNAL_EVENT = 1
 ACTIONS = assist_page(1) + 368
@@ -107,3 +107,26 @@ def test_an_event_of_the_returning_level_enters_it_again_at_once() -> None:
     reason, last = run.words(2)
     assert (reason & 0xFFFFFFFF, last) == (2, 1)
     assert run.interrupts() == {VECTOR: 1}
+
+
+def test_a_level_has_no_say_in_a_higher_one() -> None:
+    events = EVENTS + 0x2000
+    run = run_vtls(
+        f"{vtl_call()}\nmov ebx, 1\n{put('rbx')}",
+        f"""
+        {enable(2, "secure_2")}
+        {vtl_call()}
+        {store(ACTIONS, SIGNAL_EVENT)}
+        {store(ACTIONS + 8, int.from_bytes(action(2, 3, vtl=2)[8:], "little"))}
+        {FOREVER}
+        """,
+        f"""
+        {write_msr(0x40000082, events | 1)}
+        {write_msr(0x40000092, VECTOR)}
+        {vtl_return(1)}
+        mov ebx, 2
+        {put("rbx")}
+        """,
+    )
+    assert run.words(1) == [1]
+    assert run.machine.partition.memory.read(events, 4096, 2) == bytes(4096)

@@ -77,7 +77,7 @@ def memory_heat_hint_async(
     capability = ExtendedCapability.MEMORY_HEAT_HINT_ASYNC
     status, heat, ranges = _read_hints(vp, heat, elements, capability)
     if ranges:
-        vp.partition.memory_hints.follow_later(heat, ranges)
+        vp.partition.memory_hints.follow_later(vp.active_vtl, heat, ranges)
     return RepReply(len(ranges), status or vp.partition.readings.async_memory_hint)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hypercall.partition.memory import Permission
+from hypercall.partition.memory import PAGE_SIZE, Permission
 from hypercall.tlfs.call_flags import HeatType
 from hypercall.tlfs.gpa_range import GpaRange
 from hypercall.tlfs.privileges import ExtendedCapability
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 COMPLETION_NS = 1_000_000
 """How long a hint takes that is not waited for; the public record has no figure."""
+MOST_PENDING = 64
+"""So many calls' hints may wait to be followed; those of further calls are followed at once."""
+
+_WRITE = int(Permission.WRITE)
 
 
 class MemoryHints:
@@ -73,18 +77,28 @@ class MemoryHints:
                 self._partition.page_faults.bring_in_range(entry.first, entry.page_count)
             self._partition.effects.hint_memory(HeatType(heat), entry.first, entry.page_count)
 
-    def follow_later(self, heat: int, ranges: Sequence[GpaRange]) -> None:
-        """Follow hints when some virtual time has passed."""
+    def follow_later(self, vtl: int, heat: int, ranges: Sequence[GpaRange]) -> None:
+        """Follow hints when some virtual time has passed.
+
+        Args:
+            vtl: the VTL that gives the hints; what it may no longer write then is not dropped.
+            heat: the type.
+            ranges: the ranges.
+        """
+        if len(self._pending) >= MOST_PENDING:
+            self.follow(heat, ranges)
+            return
         self._sequence += 1
         number = self._sequence
-        complete = partial(self._complete, number, heat, tuple(ranges))
+        complete = partial(self._complete, number, vtl, heat, tuple(ranges))
         timers = self._partition.timers
         at = self._partition.clock.now() + COMPLETION_NS
         self._pending[number] = timers.schedule(at, complete)
 
-    def _complete(self, number: int, heat: int, ranges: Sequence[GpaRange]) -> None:
+    def _complete(self, number: int, vtl: int, heat: int, ranges: Sequence[GpaRange]) -> None:
         del self._pending[number]
-        self.follow(heat, ranges)
+        discard = heat == HeatType.COLD_DISCARD
+        self.follow(heat, [each for each in ranges if not discard or self._may_write(each, vtl)])
 
     def reset(self) -> None:
         """Forget the hints that are not followed yet."""
@@ -102,12 +116,16 @@ class MemoryHints:
         return last < high or entry.first >= high
 
     def _may_write(self, entry: GpaRange, vtl: int) -> bool:
-        """Return whether no higher VTL forbids the writing of any page of a range."""
-        if max(self._partition.vtls) <= vtl:
+        """Return whether no higher VTL forbids the writing of any page of a range.
+
+        What is dropped is RAM, also where an overlay page of the VTL hides it.
+        """
+        memory = self._partition.memory
+        protections = memory.protections
+        if protections is None or not protections.restricted(vtl):
             return True
-        resolve = self._partition.memory.resolve
         for page in range(entry.first, entry.first + entry.page_count):
-            found = resolve(page, vtl)
-            if found is None or not found.permissions & Permission.WRITE:
+            offset = memory.ram_offset(page)
+            if offset is None or not protections.allowed(offset // PAGE_SIZE, vtl) & _WRITE:
                 return False
         return True
