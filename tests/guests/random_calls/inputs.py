@@ -471,7 +471,9 @@ class Inputs:
                 [0, self._victim() | 1, *[page | 1 for page in self._secrets * 2]]
             )
         elif _R.VSM_VP_SECURE_CONFIG_VTL0 <= name <= _R.VSM_VP_SECURE_CONFIG_VTL0 + 2:
-            value = chooser.choice((0, 0, 1, 2, 3, 4))
+            # A lock of another processor ends only when that one comes to the level.
+            own = struct.unpack_from("<I", header, 8)[0] in (_SELF, self._vp)
+            value = chooser.choice((0, 0, 1, 4, *((2, 2, 3) if own else ())))
         elif _R.SINT0 <= name <= _R.SINT0 + 15:
             value = chooser.choice((0x10000, 0x50, 0x20060, 5, 0x40070))
         return structure.pack(register_name=name, register_value=value.to_bytes(16, "little"))
