@@ -62,6 +62,7 @@ _WITH_NAMES = _ONE_SEQUENCE + number_field(_SEQUENCE_FLAGS, _NEEDED)
 _ROOT_TRACK = 1
 # Names that repeat are numbered; a guest must not be able to make the table of them endless.
 _MOST_NAMES = 4096
+_MOST_TRACKS_AHEAD = 64
 
 Arguments = Sequence[tuple[str, str | int]]
 
@@ -106,7 +107,7 @@ class PerfettoWriter:
         self._packet(_ONE_SEQUENCE + number_field(_SEQUENCE_FLAGS, _CLEARED))
         name = self._description.image or "guest"
         self._describe_track(_ROOT_TRACK, f"hypercall: {name}", None, 0)
-        for index in range(self._description.cpus or 0):
+        for index in range(min(self._description.cpus or 0, _MOST_TRACKS_AHEAD)):
             self._vp_track(index, 0)
 
     def write(self, event: Event) -> None:

@@ -65,7 +65,7 @@ class StraceWriter:
                 f"  <{_duration(record.left_at - record.entered_at)}>{self._site(position)}"
             )
         else:
-            text = _describe(event)
+            text = describe_event(event)
         self._write(f"{_prefix(position)} {text}\n")
 
     def _site(self, position: Position) -> str:
@@ -112,7 +112,8 @@ def _duration(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e6:.3f}ms"
 
 
-def _describe(event: Event) -> str:
+def describe_event(event: Event) -> str:
+    """Return what an event other than a call tells, as text."""
     match event:
         case MsrEvent(index=index, value=value, write=write, fault=fault):
             name = msr_name(index)
