@@ -18,6 +18,7 @@ from hypercall.cli.faults import faults_command
 from hypercall.cli.importing import import_command
 from hypercall.cli.initrd import initrd
 from hypercall.cli.readings import readings_command
+from hypercall.cli.report import report_command
 from hypercall.cli.run import run
 from hypercall.cli.sweep import sweep_command
 from hypercall.cli.tour import tour
@@ -47,6 +48,7 @@ app.command("checks")(checks_command)
 app.command("decode")(decode_command)
 app.command("import")(import_command)
 app.command("initrd")(initrd)
+app.command("report")(report_command)
 app.command("faults")(faults_command)
 app.command("sweep")(sweep_command)
 

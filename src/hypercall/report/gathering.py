@@ -126,6 +126,7 @@ class Gathering:
         position = event.position
         kind = EVENT_NAMES[type(event)]
         self._kinds[kind] += 1
+        self._timeline.saw(position.time_ns)
         self._processors = max(self._processors, position.vp_index + 1)
         site: int | None = None
         duration = 0

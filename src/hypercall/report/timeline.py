@@ -47,6 +47,10 @@ class Timeline:
         self.lanes: dict[int, Lane] = {}
         self.left_out = 0
 
+    def saw(self, time_ns: int) -> None:
+        """Take note that the run reaches to a time."""
+        self._span(time_ns)
+
     def count(self, vp_index: int, what: str, time_ns: int) -> None:
         """Count something that happened on a processor."""
         span = self._span(time_ns)

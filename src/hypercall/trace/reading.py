@@ -6,9 +6,11 @@ Nothing in a file is executed, and no line is held that is longer than any event
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -46,6 +48,7 @@ MOST_SYMBOLS = 1 << 16
 
 _CHUNK = 1 << 20
 _SHOWN = 64
+_DESCRIBES = f'{{"event":"{FIRST_LINE}"'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,10 @@ class TraceReader:
 
         Args:
             stream: the file, opened for bytes; it need not be able to seek.
+
+        Raises:
+            InputError: the file was written in a newer format.
+            OSError: the stream cannot be read.
         """
         self.description = RunDescription()
         self.events = 0
@@ -90,6 +97,13 @@ class TraceReader:
         self.damage_count = 0
         self._stream = stream
         self._symbols: dict[int, str] = {}
+        # The description is known from the start, as far as it is where it belongs.
+        lines = self._lines()
+        first = next(lines, None)
+        if first is not None and first[2].startswith(_DESCRIBES):
+            with contextlib.suppress(ValueError, RecursionError):
+                self._event(first[2])
+        self._source = lines if first is None else chain((first,), lines)
 
     def symbol(self, address: int) -> str | None:
         """Return the name that the trace gives an address of the guest, or None.
@@ -102,10 +116,10 @@ class TraceReader:
         """Read the events in their order.
 
         Raises:
-            InputError: the file was written in a newer format.
+            InputError: the rest of the file was written in a newer format.
             OSError: the stream cannot be read.
         """
-        for number, start, line in self._lines():
+        for number, start, line in self._source:
             if not line.strip():
                 continue
             try:
