@@ -69,8 +69,8 @@ def test_exception(text: str, vector: int, error: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "length"),
-    [("ud2", 0), ("int3", 1), (f"mov rbx, {DATA}\nmov rbx, [rbx + rax]", 0)],
-    ids=["fault", "trap", "page"],
+    [("ud2", 0), ("int3", 1), ("int 6", 2), (f"mov rbx, {DATA}\nmov rbx, [rbx + rax]", 0)],
+    ids=["fault", "trap", "interrupt", "page"],
 )
 def test_the_saved_instruction_pointer(text: str, length: int) -> None:
     lines = text.split("\n")

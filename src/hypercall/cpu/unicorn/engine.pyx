@@ -103,6 +103,9 @@ cdef enum:
     PAGE = 4096
     SMEP = 1 << 20
     TRAP_FLAG = 0x100
+    RESUME_FLAG = 0x10000
+    # The exceptions that are faults: #DE #BR #UD #NM #TS #NP #SS #GP #PF #MF #AC #XM.
+    FAULTS = 0xB7CE1
     SINGLE_STEP = 0x4000  # DR6.BS
     LONG_MODE_ACTIVE = 0x400  # EFER.LMA
     # Control registers whose writes always exit: CR3, CR4 and CR8.

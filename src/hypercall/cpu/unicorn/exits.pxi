@@ -1,6 +1,17 @@
 # Running, and the part of each exit that may touch Python objects.
 
 
+cdef bint loads_stack_segment(uint8_t *code) noexcept:
+    # Whether six bytes end in POP SS, or in MOV SS from a register or from memory without SIB.
+    if code[5] == 0x17:
+        return True
+    if code[4] == 0x8E and code[5] & 0xF8 in (0x10, 0xD0):
+        return True
+    if code[3] == 0x8E and code[4] & 0xF8 == 0x50:
+        return True
+    return code[0] == 0x8E and (code[1] & 0xF8 == 0x90 or code[1] == 0x15)
+
+
 cdef class Engine(Saved):
     """One unicorn instance that runs the virtual processors of one machine in turns.
 
@@ -155,7 +166,11 @@ cdef class Engine(Saved):
                 length = 1
                 u64(self.env, ENV_EIP)[0] += 1
                 u32(self.env, ENV_HFLAGS)[0] &= ~<uint32_t>HF_INHIBIT
-                self.exits.halt()
+                if not (
+                    u32(self.cs, CS_INTERRUPT_REQUEST)[0] & REQUEST_NMI
+                    and not u32(self.env, ENV_HFLAGS2)[0] & HF2_NMI
+                ):
+                    self.exits.halt()
                 return -1
             elif code == EXIT_PAUSE:
                 self.statistics.pauses += 1
@@ -209,6 +224,35 @@ cdef class Engine(Saved):
         u64(self.env, ENV_DR + 48)[0] |= SINGLE_STEP
         u32(self.env, ENV_ERROR_CODE)[0] = 0
         return 1
+
+    cdef bint passes_breakpoint(self):
+        # Whether a breakpoint at this instruction is held back, for the one before it loaded SS
+        # (SDM, masking exceptions when switching stacks); with RF set the instruction executes.
+        # The library gives STI the same shadow, hence the look at the code.
+        cdef uint8_t code[6]
+        cdef uint64_t rip = u64(self.env, ENV_EIP)[0]
+        cdef uint64_t controls = u64(self.env, ENV_DR + 56)[0]
+        cdef uint64_t hit = 0
+        cdef int number, count
+        if not u32(self.env, ENV_HFLAGS)[0] & HF_INHIBIT or rip < 6:
+            return False
+        for number in range(4):
+            if (
+                u64(self.env, ENV_DR + 8 * number)[0] == rip
+                and controls >> 2 * number & 3
+                and not controls >> (16 + 4 * number) & 3
+            ):
+                hit |= <uint64_t>1 << number
+        if not hit:
+            return False
+        u64(self.env, ENV_EIP)[0] = rip - 6
+        count = self.fetch(code, 6)
+        u64(self.env, ENV_EIP)[0] = rip
+        if count < 6 or not loads_stack_segment(code):
+            return False
+        u64(self.env, ENV_DR + 48)[0] &= ~hit
+        u64(self.env, ENV_EFLAGS)[0] |= RESUME_FLAG
+        return True
 
     cdef int refuse(self):
         # Lets the instruction end in #GP(0).

@@ -7,6 +7,9 @@ cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) n
     if progress.count >= progress.limit and not look_at_block(progress, address, size):
         return
     progress.count += size
+    if u64(progress.env, ENV_EFLAGS)[0] & RESUME_FLAG:
+        # It holds for the first instruction only, and PUSHF must not show it after that one.
+        u64(progress.env, ENV_EFLAGS)[0] &= ~<uint64_t>RESUME_FLAG
     if size == 2 or size == 3:
         # Through a pointer, so that the compiler keeps it out of this small function.
         progress.repeat(progress, address, size)
@@ -26,6 +29,8 @@ cdef int serve_exception(void *data, uint32_t number) noexcept:
     # What was left of the block is not executed, or begins a block of its own.
     engine.debug.paid_end = 0
     if number < EXIT_BASE:
+        if number == 1 and engine.passes_breakpoint():
+            return 0
         engine.statistics.exceptions += 1
         # Or a guest that only faults would not reach its limit of virtual time.
         engine.progress.count += EXIT_TIME
@@ -42,10 +47,19 @@ cdef int serve_exception(void *data, uint32_t number) noexcept:
     return 1
 
 
+cdef void deliver_exception(uint8_t *cs) noexcept:
+    # The library pushes RFLAGS as they are; in those of a fault RF is set (SDM, RF flag).
+    cdef uint8_t *env = <uint8_t *>(u64(cs, CS_ENV)[0])
+    cdef uint32_t vector = u32(cs, CS_EXCEPTION_INDEX)[0]
+    if vector < 32 and not u32(env, ENV_EXCEPTION_IS_INT)[0] and FAULTS >> vector & 1:
+        u64(env, ENV_EFLAGS)[0] |= RESUME_FLAG
+    x86_cpu_do_interrupt_x86_64(cs)
+
+
 cdef void on_exception(uc_engine *uc, uint32_t number, void *data) noexcept:
     cdef uint8_t *cs = <uint8_t *>(u64(uc, UC_CPU)[0])
     if serve_exception(data, number):
-        x86_cpu_do_interrupt_x86_64(cs)
+        deliver_exception(cs)
         u32(<uint8_t *>(u64(cs, CS_ENV)[0]), ENV_EXCEPTION_IS_INT)[0] = 0
 
 
@@ -55,11 +69,18 @@ cdef int serve_undefined(void *data) noexcept:
 
 cdef bint on_undefined(uc_engine *uc, void *data) noexcept:
     cdef uint8_t *cs = <uint8_t *>(u64(uc, UC_CPU)[0])
-    cdef int vector = serve_undefined(data)
+    cdef uint8_t *env = <uint8_t *>(u64(cs, CS_ENV)[0])
+    cdef int vector
+    if u32(env, ENV_EXCEPTION_IS_INT)[0]:
+        # INT 6, which the library takes for an undefined opcode and has not moved on from.
+        u64(env, ENV_EIP)[0] = u64(env, ENV_EXCEPTION_NEXT_RIP)[0]
+        on_exception(uc, 6, data)
+        return True
+    vector = serve_undefined(data)
     if vector >= 0:
         u32(cs, CS_EXCEPTION_INDEX)[0] = vector
-        u32(<uint8_t *>(u64(cs, CS_ENV)[0]), ENV_EXCEPTION_IS_INT)[0] = 0
-        x86_cpu_do_interrupt_x86_64(cs)
+        u32(env, ENV_EXCEPTION_IS_INT)[0] = 0
+        deliver_exception(cs)
     return True
 
 
@@ -294,7 +315,7 @@ cdef bint take_interrupt(void *cs, int request) noexcept:
             delivered(engine)
             return True
         if vector >= 0:
-            x86_cpu_do_interrupt_x86_64(cs)
+            deliver_exception(<uint8_t *>cs)
             delivered(engine)
             u32(cs, CS_EXCEPTION_INDEX)[0] = <uint32_t>-1
             return True
