@@ -109,6 +109,7 @@ def test_the_browser_shows_it_and_runs_nothing_else(shown: Browser) -> None:
         "calls",
         "reach",
         "arrivals",
+        "coverage",
         "events",
         "console",
     ]

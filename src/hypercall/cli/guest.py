@@ -38,6 +38,8 @@ class RunOptions:
         trace: where the trace goes: a path, ``-`` for the standard error, or None.
         trace_format: ``"strace"``, ``"jsonl"`` or ``"perfetto"``.
         trace_events: which events the trace has, as users write it.
+        coverage: where the coverage of enlightenments goes: a path, ``-`` for the standard error,
+            or None.
         console: where the console goes: a path, or ``-`` for the standard output.
         debug_channel: where the debug channel is carried to, or None.
         gdb: where gdb is served, or None.
@@ -60,6 +62,7 @@ class RunOptions:
     trace: str | None = None
     trace_format: str = "strace"
     trace_events: str = "calls"
+    coverage: str | None = None
     console: str = "-"
     debug_channel: str | None = None
     gdb: str | None = None

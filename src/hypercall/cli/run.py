@@ -94,6 +94,15 @@ def run(
             " vtl, machine, finding.",
         ),
     ] = None,
+    coverage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="At the end, write which enlightenments the guest was offered, read about and"
+            " used, and what a better one would do; JSON if FILE ends in .json; - is the standard"
+            " error.",
+        ),
+    ] = None,
     debug_channel: Annotated[
         str | None,
         typer.Option(
@@ -214,6 +223,7 @@ def run(
         trace=trace,
         trace_format=trace_format or "strace",
         trace_events=trace_events or ("all" if trace_format == "perfetto" else "calls"),
+        coverage=coverage,
         console=console,
         debug_channel=debug_channel,
         gdb=gdb,

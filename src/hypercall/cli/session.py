@@ -126,6 +126,9 @@ def _check_files(options: RunOptions) -> None:
     if options.trace not in (None, "-"):
         check_output_file(Path(str(options.trace)), "--trace", files)
         files.append(("trace", Path(str(options.trace))))
+    if options.coverage not in (None, "-"):
+        check_output_file(Path(str(options.coverage)), "--coverage", files)
+        files.append(("coverage", Path(str(options.coverage))))
     if options.debug_channel is not None and options.debug_channel.startswith("file:"):
         place = Path(options.debug_channel.removeprefix("file:"))
         check_output_file(place, "--debug-channel", files)
@@ -158,6 +161,7 @@ class _Session:
             self._statistics.attach(machine.trace)
             if options.trace is not None:
                 self._attach_trace(options.trace)
+            coverage = self._attach_coverage(options.coverage)
             # After the trace, so that a finding stands behind the event that it is about.
             attach_checks(machine, options.check)
             self._attach_input(stack)
@@ -166,6 +170,7 @@ class _Session:
             machine.host_poll = self._poll
             stack.enter_context(self._signals.ask(self._stop))
             result = self._run_machine(stack)
+            coverage()
             findings = [] if options.check == "off" else machine.check().finish()
         self._progress.clear()
         if options.image is not None or result.reason is not StopReason.DEBUG_EXIT:
@@ -218,6 +223,27 @@ class _Session:
         else:
             writer = StraceWriter(output.write_text, machine.symbol)
         writer.attach(machine.trace, *kinds)
+
+    def _attach_coverage(self, target: str | None) -> Callable[[], None]:
+        """Count from now on; the result writes what was counted."""
+        if target is None:
+            return lambda: None
+        # Not at the top: it brings all declarations along, and is not always wanted.
+        from hypercall.cli.coverage import coverage_text
+        from hypercall.coverage.coverage import Coverage
+
+        output = self._open(target, "error", "--coverage")
+        machine = self._machine
+        coverage = Coverage(machine.describe())
+        coverage.attach(machine.trace)
+        as_json = target.endswith(".json")
+
+        def write() -> None:
+            if target == "-":
+                self._progress.clear()
+            output.write_text(coverage_text(coverage, machine.symbol, as_json=as_json))
+
+        return write
 
     def _connect_debugger(self, place: str, stack: contextlib.ExitStack) -> None:
         try:

@@ -91,6 +91,7 @@ showFindings();
 showCalls();
 showReach();
 showArrivals();
+showCoverage();
 list.start();
 showConsole();
 document.documentElement.dataset.ready = "true";

@@ -9,6 +9,8 @@ from typing import Any
 
 from hypercall.abi.decoder import decode_call
 from hypercall.abi.record import CallRecord
+from hypercall.coverage.coverage import Coverage
+from hypercall.coverage.summary import coverage_summary
 from hypercall.report.durations import Durations
 from hypercall.report.kept import KeptRows
 from hypercall.report.timeline import Timeline
@@ -114,6 +116,7 @@ class Gathering:
         self._arrivals: dict[int, Durations] = {}
         self._findings: dict[tuple[str, str, int], _Finding] = {}
         self._findings_left_out = 0
+        self._coverage = Coverage(description)
         self._resting: dict[int, int] = {}
         self._levels: dict[int, tuple[int, int]] = {}
         self._console: deque[bytes] = deque()
@@ -127,6 +130,7 @@ class Gathering:
         kind = EVENT_NAMES[type(event)]
         self._kinds[kind] += 1
         self._timeline.saw(position.time_ns)
+        self._coverage.add(event)
         self._processors = max(self._processors, position.vp_index + 1)
         site: int | None = None
         duration = 0
@@ -318,12 +322,18 @@ class Gathering:
                 asdict(found) | {"site": self._place(found.site)}
                 for found in self._findings.values()
             ],
+            "coverage": self._covered(),
             "findingsLeftOut": self._findings_left_out,
             "console": b"".join(self._console).decode("utf-8", "replace").replace("\r\n", "\n"),
             "consoleCut": self._console_cut,
             "strings": strings.texts,
             "rows": rows,
         }
+
+    def _covered(self) -> dict[str, Any] | None:
+        # From calls alone one cannot tell what a guest does not use.
+        seen = self._kinds["msr"] or self._kinds["cpuid"]
+        return coverage_summary(self._coverage, self._symbol) if seen else None
 
     def _place(self, address: int) -> str:
         return self._symbol(address) or f"{address:#x}"

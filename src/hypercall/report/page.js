@@ -217,6 +217,45 @@ function showMatrix() {
     (data.processors > size ? " Only the first " + size + " processors are shown." : "");
 }
 
+// --- enlightenments -----------------------------------------------------------------------------
+
+function showCoverage() {
+  const coverage = data.coverage;
+  if (!coverage) return;
+  show("coverage");
+  for (const each of coverage.advice) {
+    byId("coverage-advice").append(element("div", { class: "finding" },
+      element("div", {}, element("span", { class: "tag advice" }, "advice")),
+      element("div", {}, element("div", {}, each.text), element("div", { class: "faint" }, each.about))));
+  }
+  const number = (title, name) => ({ title, class: "number", key: (row) => row[name], cell: (row) => whole(row[name]) });
+  const offered = coverage.enlightenments.filter((row) => row.verdict !== "not offered");
+  const tone = { used: "good", "used without being offered": "problem", "tried, and refused": "problem" };
+  const bits = [
+    { title: "kind", class: "faint", key: (row) => row.word, cell: (row) => row.word },
+    { title: "name", class: "name", key: (row) => row.name, cell: (row) => row.name },
+    number("read", "read"), number("used", "used"),
+    { title: "verdict", key: (row) => row.verdict, cell: (row) => element("span", { class: tone[row.verdict] || "faint" }, row.verdict) },
+    { title: "by", class: "code", key: (row) => row.by.length, cell: (row) => row.by.slice(0, 4).map(([name, count]) => name + " " + whole(count)).join(", ") +
+      (row.by.length > 4 ? " and " + (row.by.length - 4) + " more" : "") },
+  ];
+  const uses = [
+    { title: "name", class: "name", key: (row) => row.name, cell: (row) => row.name },
+    number("count", "count"), number("written", "writes"), number("refused", "refused"),
+    { title: "from", class: "code", key: (row) => row.sites.length, cell: (row) => row.sites.map(([site, count]) => site + " (" + whole(count) + ")").join(", ") +
+      (row.more_sites ? " and " + whole(row.more_sites) + " more" : "") },
+  ];
+  const tabs = [["offered " + offered.length, bits, offered], ["MSRs " + coverage.msrs.length, uses, coverage.msrs],
+    ["CPUID " + coverage.cpuid.length, uses, coverage.cpuid]].filter(([, , rows]) => rows.length);
+  const choose = (chosen) => {
+    [...byId("coverage-tabs").children].forEach((tab, at) => tab.setAttribute("aria-selected", String(at === chosen)));
+    fillTable(byId("coverage-table"), tabs[chosen][1], tabs[chosen][2]);
+  };
+  tabs.forEach(([title], at) => byId("coverage-tabs").append(
+    element("button", { type: "button", role: "tab", on: { click: () => choose(at) } }, title)));
+  if (tabs.length) choose(0);
+}
+
 // --- console ------------------------------------------------------------------------------------
 
 function showConsole() {
