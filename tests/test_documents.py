@@ -43,7 +43,7 @@ def test_every_page_is_in_the_index() -> None:
     assert pages == {name for name in pages if f"({name})" in index}
 
 
-@pytest.mark.parametrize("name", ["run", "tour", "decode", "initrd", "report"])
+@pytest.mark.parametrize("name", ["run", "tour", "decode", "initrd", "report", "export"])
 def test_options_of_a_command_are_on_its_page(name: str) -> None:
     page = (ROOT / "docs" / f"{name}.md").read_text()
     commands = getattr(typer.main.get_command(app), "commands")  # noqa: B009

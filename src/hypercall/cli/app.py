@@ -14,6 +14,7 @@ from hypercall.cli.calls import calls_command
 from hypercall.cli.checks import checks_command
 from hypercall.cli.decode import decode_command
 from hypercall.cli.exit_code import ExitCode
+from hypercall.cli.export import export_command
 from hypercall.cli.faults import faults_command
 from hypercall.cli.importing import import_command
 from hypercall.cli.initrd import initrd
@@ -48,6 +49,7 @@ app.command("checks")(checks_command)
 app.command("decode")(decode_command)
 app.command("import")(import_command)
 app.command("initrd")(initrd)
+app.command("export")(export_command)
 app.command("report")(report_command)
 app.command("faults")(faults_command)
 app.command("sweep")(sweep_command)
