@@ -17,7 +17,8 @@ from hypercall.checks.machine_checks import disassembly
 from hypercall.tlfs.initial_context import InitialVpContext, SegmentRegister
 
 IMAGE, PAGE, INPUT, OUTPUT, START = 0x100000, 0x200000, 0x210000, 0x220000, 0x230000
-FRESH, OTHER_STACK = 0x300000, 0x270000
+FRESH, OTHER_STACK, MESSAGES, ASSIST = 0x300000, 0x270000, 0x280000, 0x290000
+SINT = 3
 LIMIT_NS = 2_000_000_000
 SELF = (1 << 64) - 1
 
@@ -114,7 +115,86 @@ def repeat(text: str, times: int, label: str = "again") -> str:
     return f"mov r12d, {times}\n{label}:\n{text}\nsub r12d, 1\njnz {label}\n"
 
 
+def device(command: int) -> str:
+    """Give a command to the SynIC test device: connection 0x10, VP 0, SINT 3."""
+    return f"mov eax, {0x10 << 24 | command << 16 | SINT}\nmov dx, 0x3000\nout dx, eax\n"
+
+
+def two_messages() -> str:
+    """Set up a SynIC whose SINT 3 is polled, and post two messages to it."""
+    return (
+        write_msr(0x40000080, 1)
+        + write_msr(0x40000083, MESSAGES | 1)
+        + write_msr(0x40000090 + SINT, 1 << 18)
+        + device(4)
+        + store(INPUT, 0x10, 8 << 32 | 1, 0x1111)
+        + call(0x5C, INPUT)
+        + call(0x5C, INPUT)
+    )
+
+
+def pause(times: int, label: str) -> str:
+    """Execute PAUSE so often."""
+    return f"mov r12d, {times}\n{label}:\npause\nsub r12d, 1\njnz {label}\n"
+
+
+def interrupted_by_vtl_1(spoil: str) -> str:
+    """Let the timer of a second trust level interrupt the first, and what that leaves behind.
+
+    Args:
+        spoil: an instruction of VTL 1 before it returns.
+    """
+    return f"""
+        {call(0x1_000D, SELF, 1)}
+        mov edi, {START}
+        movabs rax, {0xFFFFFFFE | 1 << 32}
+        mov [rdi + 8], rax
+        mov rax, vtl_1
+        mov [rdi + 16], rax
+        {call(0x0F, START)}
+        mov ebx, {OUTPUT}
+        mov dword ptr [rbx], 0
+        xor eax, eax
+        mov ecx, 0x11
+        vmcall
+    wait_for_vtl_1:
+        cmp dword ptr [rbx], 1
+        jne wait_for_vtl_1
+        jmp done
+    vtl_1:
+        {write_msr(0x40000000, 0x8100 << 48)}
+        {write_msr(0x40000001, PAGE + 0x1000 | 1)}
+        {write_msr(0x40000073, ASSIST | 1)}
+        mov edi, 0xFEE00000
+        mov dword ptr [rdi + 0xF0], 0x1FF
+        mov dword ptr [rdi + 0x320], 0x50
+        mov dword ptr [rdi + 0x3E0], 0x0B
+        mov dword ptr [rdi + 0x380], 4000
+        mov eax, 1
+        mov ecx, 0x12
+        vmcall
+        push rdi
+        mov edi, {ASSIST}
+        mov [rdi + 16], rax
+        mov [rdi + 24], rcx
+        mov eax, 15
+        mov cr8, rax
+        mov dword ptr [rbx], 1
+        pop rdi
+        {spoil}
+        xor eax, eax
+        mov ecx, 0x12
+        {HERE if spoil else ""}
+        vmcall
+    done:
+    """
+
+
 HERE = "mistake:"
+EMPTY_SLOT = f"mov edi, {MESSAGES + 256 * SINT}\nmov dword ptr [rdi], 0\n"
+EOM = write_msr(0x40000084, 0)
+REST = "hlt\n"
+SPINS = 0x1FFF
 
 MISTAKES = (
     Mistake(
@@ -253,6 +333,34 @@ MISTAKES = (
         "uninitialised-input",
         call(0x1_0000_0050, FRESH, OUTPUT, HERE),
         store(FRESH, SELF, 0xFFFFFFFE, 0x00090003) + call(0x1_0000_0050, FRESH, OUTPUT),
+    ),
+    Mistake(
+        "missing-eom",
+        two_messages() + EMPTY_SLOT + REST + HERE,
+        two_messages() + EMPTY_SLOT + EOM + EMPTY_SLOT + REST,
+    ),
+    Mistake(
+        "full-message-slot",
+        two_messages() + pause(2_000_000, "waiting") + REST + HERE,
+        two_messages() + EMPTY_SLOT + EOM + pause(2_000_000, "waiting") + EMPTY_SLOT + REST,
+    ),
+    Mistake(
+        "spin-notify-too-often",
+        repeat(call(0x1_0008, SPINS, 0, HERE), 3),
+        repeat(pause(SPINS, "spinning").replace("r12", "r13") + call(0x1_0008, SPINS), 3),
+        privileges="all",
+    ),
+    Mistake(
+        "spin-without-notify",
+        pause(SPINS + 32, "spinning").replace("pause", f"{HERE}\npause"),
+        repeat(pause(SPINS - 32, "spinning").replace("r12", "r13") + call(0x1_0008, SPINS), 3),
+        cpus=2,
+        privileges="all",
+    ),
+    Mistake(
+        "vtl-return-state",
+        interrupted_by_vtl_1("inc r9"),
+        interrupted_by_vtl_1(""),
     ),
 )
 """The guests, in the order of the rules."""

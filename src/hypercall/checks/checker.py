@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from hypercall.checks.call_check import CallCheck
 from hypercall.checks.check import Check
@@ -15,6 +16,8 @@ from hypercall.checks.statuses import StatusCheck
 from hypercall.trace.description import RunDescription
 from hypercall.trace.events import Event, Position
 from hypercall.trace.hub import EventKind
+
+_C = TypeVar("_C", bound=Check)
 
 STREAM_CHECKS: tuple[type[Check], ...] = (
     CallCheck,
@@ -79,10 +82,9 @@ class Checker:
         for check in self._checks:
             check.finish(end)
 
-    @property
-    def collector(self) -> Findings:
-        """Where the checks report, for others that report beside them."""
-        return self._found
+    def check(self, kind: type[_C]) -> _C:
+        """Return the check of a class, which must be one of this checker's."""
+        return next(check for check in self._checks if isinstance(check, kind))
 
     @property
     def findings(self) -> list[Finding]:

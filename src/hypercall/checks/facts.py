@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from hypercall.trace.description import RunDescription
+
+
+class MessageSlot(NamedTuple):
+    """A message slot of a virtual processor.
+
+    Attributes:
+        vtl: the VTL whose slot it is.
+        sint: the SINT, 0 to 15.
+        full: whether a message is in it.
+        waiting: how many wait for it to be empty.
+    """
+
+    vtl: int
+    sint: int
+    full: bool
+    waiting: int
 
 
 class Facts:
@@ -50,6 +67,14 @@ class Facts:
     def word_size(self) -> int:
         """Return 64, or 32 where the running processor's code has another word size."""
         return 64
+
+    def message_slots(self, vp_index: int) -> list[MessageSlot]:
+        """Return the message slots of a virtual processor whose SINTs can get messages now."""
+        return []
+
+    def shared_registers(self, vp_index: int, vtl: int) -> dict[str, int]:
+        """Return the registers that the VTLs of a virtual processor share, by their names."""
+        return {}
 
     def device_writes(self) -> int | None:
         """Return how often the guest has written to device memory."""

@@ -10,10 +10,17 @@ from hypercall.checks.code import disassemble_around
 from hypercall.checks.finding import Finding
 from hypercall.checks.machine_facts import MachineFacts
 from hypercall.checks.rule import Severity
+from hypercall.checks.rules import ALL_CHECKS
+from hypercall.checks.spinning import SpinCheck
+from hypercall.checks.trust_levels import TrustLevelCheck
+from hypercall.cpu.interface import PAUSES_OF_A_SPIN
 from hypercall.trace.events import FindingEvent, Position
 
 if TYPE_CHECKING:
+    from hypercall.cpu.unicorn.engine import Engine
+    from hypercall.machine.exits import MachineExits
     from hypercall.machine.machine import Machine
+    from hypercall.partition.virtual_processor import VirtualProcessor
 
 _CODE_BEFORE = 32
 _CODE_AFTER = 32
@@ -26,18 +33,25 @@ class MachineChecks:
         on_new: functions that are called with each finding when it is new.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, engine: Engine, exits: MachineExits) -> None:
         """Begin to watch.
 
         Args:
             machine: the machine; what it did before is not seen.
+            engine: its engine.
+            exits: its exits.
         """
         self._machine = machine
-        self._facts = MachineFacts(machine)
-        self._checker = Checker(self._facts, self._found)
+        self._exits = exits
+        self._facts = MachineFacts(machine, engine)
+        self._checker = Checker(self._facts, self._found, checks=ALL_CHECKS)
+        self._spins = self._checker.check(SpinCheck)
+        self._levels = self._checker.check(TrustLevelCheck)
         self._finished = False
         self.on_new: list[Callable[[Finding], None]] = []
         machine.trace.subscribe(self._checker.feed, *self._checker.kinds)
+        exits.on_spin = self._spun
+        machine.processors.on_switch_vtl = self._switches_vtl
 
     @property
     def findings(self) -> list[Finding]:
@@ -66,6 +80,18 @@ class MachineChecks:
     def place(self, finding: Finding) -> str:
         """Return the guest's name for the place of a finding, or its address."""
         return self._machine.symbol(finding.address) or f"{finding.address:#x}"
+
+    def _spun(self) -> None:
+        self._spins.spun(self._exits.position(), PAUSES_OF_A_SPIN)
+
+    def _switches_vtl(self, vp: VirtualProcessor, source: int, target: int) -> None:
+        if target < source:
+            return
+        # Of a call the event that follows tells.
+        if vp.vtls[target].apic.pending_vector() is not None:
+            self._levels.interrupted(vp.index, source)
+        else:
+            self._levels.entered(vp.index, source)
 
     def _found(self, finding: Finding) -> None:
         facts = self._facts

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from hypercall.checks.check import Check
 from hypercall.checks.checker import STREAM_CHECKS
+from hypercall.checks.messages import MessageCheck
 from hypercall.checks.rule import Rule
+from hypercall.checks.spinning import SpinCheck
+from hypercall.checks.trust_levels import TrustLevelCheck
 from hypercall.errors import InputError
 
-RULES: tuple[Rule, ...] = tuple(rule for check in STREAM_CHECKS for rule in check.rules)
+ALL_CHECKS: tuple[type[Check], ...] = (
+    *STREAM_CHECKS,
+    MessageCheck,
+    SpinCheck,
+    TrustLevelCheck,
+)
+"""The checks of a live machine: those of events, and those that must be told more."""
+
+RULES: tuple[Rule, ...] = tuple(rule for check in ALL_CHECKS for rule in check.rules)
 """Every rule."""
 
 

@@ -22,6 +22,9 @@ VIOLATION_FAULT = 1
 VIOLATION_ABANDON = 2
 """The instruction is abandoned before it had an effect; it runs again when its context does."""
 
+PAUSES_OF_A_SPIN = 16
+"""How often a context executes PAUSE before ``spin`` is called."""
+
 ACCESS_READ = 0
 ACCESS_WRITE = 1
 ACCESS_FETCH = 2

@@ -102,6 +102,8 @@ class MachineExits:
     Attributes:
         engine: the engine; set once it exists.
         features: what CPUID returns.
+        on_spin: called when a processor has executed PAUSE 16 times since the last time, where
+            there are several.
         on_triple_fault: called when a processor shuts down.
     """
 
@@ -121,6 +123,7 @@ class MachineExits:
         self._caller = Caller()
         self._processor_msrs = ProcessorMsrs()
         self._board: Board
+        self.on_spin: Callable[[], None] | None = None
         self.on_triple_fault: Callable[[], None] = lambda: None
 
     def attach(self, engine: "Engine", board: Board) -> None:
@@ -340,6 +343,8 @@ class MachineExits:
 
     def spin(self) -> None:
         """The processor waits for another one: let others run."""
+        if self.on_spin is not None:
+            self.on_spin()
         if self._processors.others_could_run():
             self._processors.stop_turn()
 

@@ -540,14 +540,6 @@ class Machine:
                 return symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
         return find_kallsyms(self.partition.memory.ram, self._call_site_hint)
 
-    def page_written(self, offset: int) -> bool:
-        """Whether guest or host have ever written the page of RAM at a byte offset in RAM."""
-        return self._engine.page_written(offset)
-
-    def processor_mode(self) -> int:
-        """The mode of the running processor, see ``MODE_CPL`` of ``hypercall.cpu.interface``."""
-        return self._engine.get_mode(self._engine.current_context)
-
     def exit_counts(self) -> dict[str, int]:
         """How often each kind of exit came since the machine was made."""
         counters = self._engine.counters()
@@ -788,7 +780,7 @@ class Machine:
             # Not at the top: most machines are not watched.
             from hypercall.checks.machine_checks import MachineChecks
 
-            self.checks = MachineChecks(self)
+            self.checks = MachineChecks(self, self._engine, self._exits)
         return self.checks
 
     def emit(self, kind: str, text: str) -> None:

@@ -1,7 +1,7 @@
 """The virtual processors as the engine runs them: contexts, who could run, and their effects."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypercall.cpu.registers import ProcessorRegisters
 from hypercall.cpu.unicorn.engine import Engine
@@ -47,10 +47,14 @@ class Processors:
         external_interrupt: tells whether an interrupt of the 8259A pair is pending for the
             boot processor.
         on_wake: called when a processor that could not run can run again.
+        on_switch_vtl: called with a processor, the VTL that it leaves and the one that it comes to,
+            before the registers that they share are carried over.
         on_rest: called with a processor when it rests (True) and when something wakes it (False).
         on_reset: called when the guest resets the partition.
         on_crash: called with the parameters and the message when the guest says it crashed.
     """
+
+    not_state: ClassVar[tuple[str, ...]] = ("on_switch_vtl",)
 
     def __init__(self, engine: Engine, host_memory: HostMemory) -> None:
         self._engine = engine
@@ -71,6 +75,7 @@ class Processors:
         self._passing: set[tuple[VirtualProcessor, int]] = set()
         self.external_interrupt: Callable[[], bool] = lambda: False
         self.on_wake: Callable[[], None] = lambda: None
+        self.on_switch_vtl: Callable[[VirtualProcessor, int, int], None] | None = None
         self.on_rest: Callable[[VirtualProcessor, bool], None] = lambda *_: None
         self.on_reset: Callable[[], None] = lambda: None
         self.on_crash: Callable[[Sequence[int], bytes | None], None] = lambda *_: None
@@ -320,6 +325,8 @@ class Processors:
         """Carry the shared registers over; a running VP goes on in the target's context."""
         if self._passing:
             self._intercept_again()
+        if self.on_switch_vtl is not None:
+            self.on_switch_vtl(vp, source, target)
         here, there = self._contexts[vp.index, source], self._contexts[vp.index, target]
         self._engine.share(here, there)
         if vp.run_state is not RunState.RUNNING and vp is self.current:
