@@ -18,6 +18,8 @@ from hypercall.tlfs.initial_context import InitialVpContext, SegmentRegister
 
 IMAGE, PAGE, INPUT, OUTPUT, START = 0x100000, 0x200000, 0x210000, 0x220000, 0x230000
 FRESH, OTHER_STACK, MESSAGES, ASSIST = 0x300000, 0x270000, 0x280000, 0x290000
+FLAG, MOVED = 0x2A0000, 0x600000
+HERE = "mistake:"
 SINT = 3
 LIMIT_NS = 2_000_000_000
 SELF = (1 << 64) - 1
@@ -36,6 +38,7 @@ class Mistake:
         cpus: the number of processors.
         shuffle: the seed by which VP indexes differ from APIC ids; None for equal ones.
         privileges: what the partition may do and has.
+        stale: whether the rule needs a look at the processors' translations.
     """
 
     rule: str
@@ -44,6 +47,7 @@ class Mistake:
     cpus: int = 1
     shuffle: int | None = None
     privileges: str = "default"
+    stale: bool = False
 
 
 @dataclass
@@ -190,7 +194,40 @@ def interrupted_by_vtl_1(spoil: str) -> str:
     """
 
 
-HERE = "mistake:"
+def moved_under_a_reader(processors: int) -> str:
+    """Map an address elsewhere while another processor reads from it, and flush it.
+
+    Args:
+        processors: the mask of the processors that are flushed.
+    """
+    return f"""
+        mov eax, 1
+        {start_vp("reader")}
+        mov ebx, {FLAG}
+    wait_for_reader:
+        pause
+        cmp dword ptr [rbx], 0
+        je wait_for_reader
+        mov edi, 0x85000
+        add qword ptr [rdi + 8 * {MOVED >> 21}], 0x200000
+        {store(INPUT, "cr3", 0, processors, MOVED)}
+        {call(0x1_0000_0003, INPUT)}
+        mov ecx, 4000000
+    wait:
+        sub ecx, 1
+        jnz wait
+        jmp finished
+    reader:
+        mov ebx, {FLAG}
+        mov esi, {MOVED}
+    {HERE if processors == 1 else ""}
+        mov eax, [rsi]
+        mov dword ptr [rbx], 1
+        jmp {"mistake" if processors == 1 else "reader"}
+    finished:
+    """
+
+
 EMPTY_SLOT = f"mov edi, {MESSAGES + 256 * SINT}\nmov dword ptr [rdi], 0\n"
 EOM = write_msr(0x40000084, 0)
 REST = "hlt\n"
@@ -362,6 +399,13 @@ MISTAKES = (
         interrupted_by_vtl_1("inc r9"),
         interrupted_by_vtl_1(""),
     ),
+    Mistake(
+        "stale-translation",
+        moved_under_a_reader(1),
+        moved_under_a_reader(3),
+        cpus=2,
+        stale=True,
+    ),
 )
 """The guests, in the order of the rules."""
 
@@ -424,7 +468,7 @@ def run(mistake: Mistake, *, right: bool = False) -> Outcome:
     machine.load(image, image_format="flat")
     start = struct.pack("<QQ", SELF, 0) + _started_like_this().pack()
     machine.partition.memory.write(START, start)
-    checks = machine.check()
+    checks = machine.check(stale=mistake.stale)
     result = machine.run(limit_ns=LIMIT_NS)
     return Outcome(checks.finish(), address, result, machine)
 

@@ -128,8 +128,10 @@ class FakeMachine:
         self.server: FakeGdbServer | None = None
         self.checks: FakeChecks | None = None
         self.paused = False
+        self.checks_stale = False
 
-    def check(self) -> FakeChecks:
+    def check(self, *, stale: bool = False) -> FakeChecks:
+        self.checks_stale = stale or self.checks_stale
         self.checks = self.checks or FakeChecks()
         return self.checks
 

@@ -62,6 +62,7 @@ def test_every_option_reaches_the_machine(
             "--append",
             "quiet",
             "--check=strict",
+            "--check-stale",
         ),
         *("--initrd", initrd, "--console", tmp_path / "console", image),
     )
@@ -72,6 +73,7 @@ def test_every_option_reaches_the_machine(
     assert (options.shuffle_vp_index, options.time, options.like) == (3, "host", "kvm")
     assert options.privileges == "minimal,+AccessVsm"
     assert options.check == "strict"
+    assert machine.checks_stale
     assert machine.loaded == (image, initrd, "quiet", "decompressor")
     assert machine.limit_ns == 2_500_000_000
 
@@ -99,6 +101,7 @@ def test_the_defaults(image: Path, made: list[FakeMachine], run: Run) -> None:
         (["--entry", "middle"], "vmlinux or decompressor"),
         (["--trace", "t", "--trace-format", "xml"], "strace, jsonl or perfetto"),
         (["--check", "loudly"], "warn, strict or off"),
+        (["--check", "off", "--check-stale"], "--check-stale is a check: add --check=warn"),
         (["--trace-format", "jsonl"], "add --trace FILE"),
         (["--trace", "t", "--trace-events", "halts"], "--trace-events: there is no kind 'halts'"),
         (["--trace-events", "all"], "add --trace FILE"),

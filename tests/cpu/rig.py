@@ -63,6 +63,11 @@ class RecordingExits:
         self.calls.append(("memory_violation", address, gpa, access))
         return 1
 
+    def stale_translation(
+        self, address: int, access: int, backing: int, gpa: int | None, since: int
+    ) -> None:
+        self.calls.append(("stale_translation", address, access, backing, gpa, since))
+
     def control_write(self, register: int, value: int) -> bool:
         self.calls.append(("control_write", register, value))
         return True

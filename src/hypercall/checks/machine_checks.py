@@ -12,6 +12,7 @@ from hypercall.checks.machine_facts import MachineFacts
 from hypercall.checks.rule import Severity
 from hypercall.checks.rules import ALL_CHECKS
 from hypercall.checks.spinning import SpinCheck
+from hypercall.checks.translations import AUDIT_NS, PATIENCE_NS, TranslationCheck
 from hypercall.checks.trust_levels import TrustLevelCheck
 from hypercall.cpu.interface import PAUSES_OF_A_SPIN
 from hypercall.trace.events import FindingEvent, Position
@@ -46,12 +47,23 @@ class MachineChecks:
         self._facts = MachineFacts(machine, engine)
         self._checker = Checker(self._facts, self._found, checks=ALL_CHECKS)
         self._spins = self._checker.check(SpinCheck)
+        self._engine = engine
+        self._next_audit = 0
+        self._translations = self._checker.check(TranslationCheck)
         self._levels = self._checker.check(TrustLevelCheck)
         self._finished = False
         self.on_new: list[Callable[[Finding], None]] = []
         machine.trace.subscribe(self._checker.feed, *self._checker.kinds)
         exits.on_spin = self._spun
         machine.processors.on_switch_vtl = self._switches_vtl
+
+    def watch_translations(self) -> None:
+        """Look for uses of translations that the guest should have flushed."""
+        if not self._translations.watching:
+            self._translations.watching = True
+            self._engine.start_audits(PATIENCE_NS)
+            self._exits.on_stale = self._stale
+            self._machine.between_turns = self._audit
 
     @property
     def findings(self) -> list[Finding]:
@@ -92,6 +104,16 @@ class MachineChecks:
             self._levels.interrupted(vp.index, source)
         else:
             self._levels.entered(vp.index, source)
+
+    def _audit(self, now: int) -> None:
+        if now >= self._next_audit:
+            self._next_audit = now + AUDIT_NS
+            self._engine.audit()
+
+    def _stale(self, address: int, access: int, backing: int, gpa: int | None, since: int) -> None:
+        low = self._machine.partition.memory.size_below_4g
+        old = backing if backing < low else backing - low + (4 << 30)
+        self._translations.used(self._exits.position(), address, access, old, gpa, since)
 
     def _found(self, finding: Finding) -> None:
         facts = self._facts

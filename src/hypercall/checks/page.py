@@ -15,6 +15,7 @@ is about.
 $ hypercall checks                      # the rules
 $ hypercall checks parameter-overlap    # one of them, and why it matters
 $ hypercall run vmlinuz --check=strict  # end at the first mistake, with exit code 1
+$ hypercall run vmlinuz --check-stale   # find flushes that were forgotten, too
 $ hypercall run vmlinuz --check=off
 $ python examples/mistakes.py           # a guest that breaks each rule, and its twin
 ```
@@ -32,7 +33,15 @@ error parameter-overlap x1: HvCallGetVpIndexFromApicId has its input list of 20 
         => 100090  mov ebx, eax
 ```
 
-In Python `machine.check()` begins to check, before `run`, and has the `findings`:
+With `--check-stale` all translations that the processors keep are compared with the guest's paging
+structures every 2 ms of virtual time. One that they do not give any more is left as it is, and its
+next use is seen: if that comes 20 ms and more after the comparison, it is told with the page, where
+the page is now, and the flush that left the processor out, if there was one. A translation that is
+only stricter than the paging structures is none of this, for the processor looks again before it
+faults.
+
+In Python `machine.check()` begins to check, before `run`, and has the `findings`;
+`machine.check(stale=True)` is `--check-stale`:
 
 ```python
 from hypercall import Machine

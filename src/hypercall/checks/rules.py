@@ -7,6 +7,7 @@ from hypercall.checks.checker import STREAM_CHECKS
 from hypercall.checks.messages import MessageCheck
 from hypercall.checks.rule import Rule
 from hypercall.checks.spinning import SpinCheck
+from hypercall.checks.translations import TranslationCheck
 from hypercall.checks.trust_levels import TrustLevelCheck
 from hypercall.errors import InputError
 
@@ -15,6 +16,7 @@ ALL_CHECKS: tuple[type[Check], ...] = (
     MessageCheck,
     SpinCheck,
     TrustLevelCheck,
+    TranslationCheck,
 )
 """The checks of a live machine: those of events, and those that must be told more."""
 

@@ -15,16 +15,17 @@ CHECK_MODES = ("warn", "strict", "off")
 _MOST_SHOWN = 40
 
 
-def attach_checks(machine: GuestMachine, mode: str) -> None:
+def attach_checks(machine: GuestMachine, mode: str, *, stale: bool = False) -> None:
     """Let a machine be watched.
 
     Args:
         machine: the machine.
         mode: one of `CHECK_MODES`.
+        stale: whether to look for uses of old translations too.
     """
     if mode == "off":
         return
-    checks = machine.check()
+    checks = machine.check(stale=stale)
     if mode == "strict":
         from hypercall.checks.rule import Severity
 

@@ -45,6 +45,7 @@ class RunOptions:
         gdb: where gdb is served, or None.
         inject: the faults to inject, as users write them.
         check: ``"warn"``, ``"strict"`` or ``"off"``.
+        check_stale: whether to look for uses of old translations too.
     """
 
     image: Path | None
@@ -68,6 +69,7 @@ class RunOptions:
     gdb: str | None = None
     inject: tuple[str, ...] = ()
     check: str = "warn"
+    check_stale: bool = False
 
 
 class GuestConsole(Protocol):
@@ -167,8 +169,8 @@ class GuestMachine(Protocol):
     ) -> None:
         """Load an image; InputError if it is none."""
 
-    def check(self) -> GuestChecks:
-        """Watch the guest by the rules of ``hypercall checks``."""
+    def check(self, *, stale: bool = False) -> GuestChecks:
+        """Watch the guest by the rules of ``hypercall checks``; ``stale`` its translations too."""
 
     def pause(self) -> None:
         """Make :meth:`run` return before the next block of code."""

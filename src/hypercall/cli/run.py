@@ -119,6 +119,13 @@ def run(
             " default for an image), end the run at the first mistake with exit code 1 (strict).",
         ),
     ] = None,
+    check_stale: Annotated[
+        bool,
+        typer.Option(
+            "--check-stale",
+            help="Also find uses of translations that the guest should have flushed; slower.",
+        ),
+    ] = False,
     gdb: Annotated[
         str | None,
         typer.Option(
@@ -203,6 +210,8 @@ def run(
         # The tour makes mistakes on purpose.
         check = "off" if image is None else "warn"
     check_choice("--check", check, CHECK_MODES)
+    if check_stale and check == "off":
+        raise InputError("--check-stale is a check: add --check=warn or --check=strict")
     if debug_channel is not None:
         _check_debug_channel(debug_channel)
     if gdb is not None:
@@ -229,6 +238,7 @@ def run(
         gdb=gdb,
         inject=tuple(inject or ()),
         check=check,
+        check_stale=check_stale,
     )
     raise typer.Exit(run_guest(options))
 

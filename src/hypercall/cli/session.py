@@ -163,7 +163,7 @@ class _Session:
                 self._attach_trace(options.trace)
             coverage = self._attach_coverage(options.coverage)
             # After the trace, so that a finding stands behind the event that it is about.
-            attach_checks(machine, options.check)
+            attach_checks(machine, options.check, stale=options.check_stale)
             self._attach_input(stack)
             if options.debug_channel is not None:
                 self._connect_debugger(options.debug_channel, stack)

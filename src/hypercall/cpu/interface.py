@@ -99,6 +99,23 @@ class Exits(Protocol):
         """
         ...
 
+    def stale_translation(
+        self, address: int, access: int, backing: int, gpa: int | None, since: int
+    ) -> None:
+        """A use of a translation that the guest's paging structures do not give any more.
+
+        Called only while there are audits. The access is carried out by the old translation, as
+        the processor may.
+
+        Args:
+            address: the guest-virtual address.
+            access: ``ACCESS_READ``, ``ACCESS_WRITE`` or ``ACCESS_FETCH``.
+            backing: the byte offset in RAM of the page that the old translation leads to.
+            gpa: the guest-physical address that a walk gives now, or None for a fault.
+            since: the time in nanoseconds at which an audit found it out of date.
+        """
+        ...
+
     def control_write(self, register: int, value: int) -> bool:
         """A write of a control register that is intercepted.
 

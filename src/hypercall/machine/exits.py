@@ -104,6 +104,7 @@ class MachineExits:
         features: what CPUID returns.
         on_spin: called when a processor has executed PAUSE 16 times since the last time, where
             there are several.
+        on_stale: called with the arguments of `stale_translation`.
         on_triple_fault: called when a processor shuts down.
     """
 
@@ -124,6 +125,7 @@ class MachineExits:
         self._processor_msrs = ProcessorMsrs()
         self._board: Board
         self.on_spin: Callable[[], None] | None = None
+        self.on_stale: Callable[[int, int, int, int | None, int], None] | None = None
         self.on_triple_fault: Callable[[], None] = lambda: None
 
     def attach(self, engine: "Engine", board: Board) -> None:
@@ -315,6 +317,13 @@ class MachineExits:
                 return VIOLATION_ABANDON
             return VIOLATION_RETRY
         return VIOLATION_FAULT
+
+    def stale_translation(
+        self, address: int, access: int, backing: int, gpa: int | None, since: int
+    ) -> None:
+        """A use of a translation that the paging structures do not give any more."""
+        if self.on_stale is not None:
+            self.on_stale(address, access, backing, gpa, since)
 
     def control_write(self, register: int, value: int) -> bool:
         """A write of CR0 or CR4 that a higher VTL may want to see."""

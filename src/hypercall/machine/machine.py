@@ -106,6 +106,7 @@ class Machine:
         console: the first serial port.
         faults: the faults that are injected on purpose, and where to inject more.
         debugging: breakpoints, watchpoints and steps.
+        between_turns: called between turns with the virtual time in nanoseconds; None for nothing.
         checks: what watches the guest for mistakes, or None before `check`.
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
@@ -116,7 +117,15 @@ class Machine:
 
     # Who watches and serves the machine stays when the machine goes back to a snapshot.
     not_state: ClassVar[tuple[str, ...]] = (
-        *("checks", "configuration", "dispatcher", "host_poll", "state_holders", "trace"),
+        *(
+            "between_turns",
+            "checks",
+            "configuration",
+            "dispatcher",
+            "host_poll",
+            "state_holders",
+            "trace",
+        ),
         *("_arena", "_call_observers", "_debug_transport", "_engine", "_exits", "_handlers"),
         *("_interrupted", "_ram", "debugging"),
     )
@@ -194,6 +203,7 @@ class Machine:
         self._call_observers: dict[int, list[CallObserver]] = {}
         self.faults = Faults(MachineFaultHost(self, self._engine, self._exits, self._call_site))
         self.checks: MachineChecks | None = None
+        self.between_turns: Callable[[int], None] | None = None
         self.console.output.append(self._trace_console)
 
     # --- loading -------------------------------------------------------------------------------
@@ -329,6 +339,8 @@ class Machine:
             self.processors.continue_turn(limit_ns)
             return self._run_engine(limit_ns)
         now = engine.time()
+        if self.between_turns is not None:
+            self.between_turns(now)
         partition.timers.run_due(now)
         if self._stop_reason is not None:
             return self._stop_reason
@@ -770,8 +782,12 @@ class Machine:
 
     # --- observing -----------------------------------------------------------------------------
 
-    def check(self) -> "MachineChecks":
+    def check(self, *, stale: bool = False) -> "MachineChecks":
         """Watch the guest by the rules of ``hypercall.checks`` from now on.
+
+        Args:
+            stale: whether to look for uses of translations that the guest should have flushed
+                too, which makes the run slower.
 
         Returns:
             what watches, with the findings; the same one each time, also as ``checks``.
@@ -781,6 +797,8 @@ class Machine:
             from hypercall.checks.machine_checks import MachineChecks
 
             self.checks = MachineChecks(self, self._engine, self._exits)
+        if stale:
+            self.checks.watch_translations()
         return self.checks
 
     def emit(self, kind: str, text: str) -> None:

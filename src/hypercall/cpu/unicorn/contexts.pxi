@@ -45,6 +45,8 @@ cdef class Contexts(Translator):
     def reset_context(self, int number):
         """Puts a context's registers to what they are after INIT."""
         reset_state(self.context_env(number), self.spin_exits)
+        if self.audits:
+            intercept_flushes(self.context_env(number))
         self.contexts[number].interrupt_request = 0
         self.contexts[number].injected = -1
         self.contexts[number].delivering = -1
@@ -71,7 +73,7 @@ cdef class Contexts(Translator):
             tlb_flush_x86_64(self.cs)
         else:
             for index in range(context.pending):
-                tlb_flush_page_x86_64(self.cs, context.pages[index])
+                flush_page(self.cs, context.marks, context.pages[index])
             if context.sweep:
                 sweep(self.cs + CS_TLB, self.pages, self.ram_size, NEVER)
         context.flush_all = False
@@ -131,7 +133,7 @@ cdef class Contexts(Translator):
             return
         for index in range(pages):
             if number == self.current:
-                tlb_flush_page_x86_64(self.cs, address + index * PAGE)
+                flush_page(self.cs, context.marks, address + index * PAGE)
             else:
                 context.pages[context.pending] = address + index * PAGE
                 context.pending += 1
@@ -370,4 +372,6 @@ cdef class Contexts(Translator):
         if state.shape[0] != CONTEXT_SIZE:
             raise ValueError("not a context of this library version")
         memcpy(self.context_env(number), &state[0], CONTEXT_SIZE)
+        if self.audits:
+            intercept_flushes(self.context_env(number))
         self.flush(number)

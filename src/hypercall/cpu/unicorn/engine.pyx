@@ -10,7 +10,7 @@ A hook may be left by the library's longjmp, so no hook holds a Python reference
 that can raise a guest exception.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from posix.mman cimport PROT_EXEC, PROT_READ, PROT_WRITE, mprotect
@@ -194,6 +194,8 @@ cdef struct Context:
     # The interrupt, or the injected exception, whose delivery is under way; -1 for none.
     int delivering
     bint delivering_exception
+    # Whether an audit has left marks in the TLB.
+    bint marks
     # Whether fetches of user code need the permission of their own (mode-based execute control).
     bint user_execution
 
@@ -218,6 +220,8 @@ cdef struct Statistics:
     uint64_t translated_blocks
     uint64_t translated_bytes
     uint64_t translated_instructions
+    uint64_t stale_entries
+    uint64_t stale_uses
 
 
 cdef struct Debug
@@ -246,10 +250,12 @@ cdef inline uint64_t *u64(void *base, long offset) noexcept nogil:
     return <uint64_t *>(<uint8_t *>base + offset)
 
 
-include "state.pxi"
 include "strings.pxi"
+include "marks.pxi"
+include "state.pxi"
 include "translation.pxi"
 include "contexts.pxi"
+include "audit.pxi"
 include "setup.pxi"
 include "debugging.pxi"
 include "snapshots.pxi"

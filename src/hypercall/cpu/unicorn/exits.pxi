@@ -180,6 +180,8 @@ cdef class Engine(Saved):
                 if context.pauses >= SLICE_OF_PAUSES:
                     context.pauses = 0
                     self.exits.spin()
+            elif code == EXIT_INVLPG:
+                return self.serve_page_flush()
             elif code == EXIT_SHUTDOWN:
                 self.exits.triple_fault()
                 return -1
@@ -340,6 +342,77 @@ cdef class Engine(Saved):
             cpu_x86_update_cr4_x86_64(self.env, <uint32_t>value)
         return self.leave_instruction(at)
 
+    cdef int serve_page_flush(self) except? -2:
+        # INVLPG, which exits while there are audits.
+        cdef uint8_t code[15]
+        cdef int at = 0, count, kind, base, index, scale, segment = -1
+        cdef uint32_t rex = 0
+        cdef bint wide = (u32(self.env, ENV_HFLAGS)[0] & HF_CS64) != 0
+        cdef bint short_address = False
+        cdef uint64_t address = 0
+        cdef int64_t offset = 0
+        count = self.fetch(code, 15)
+        while at < count:
+            if wide and code[at] & 0xF0 == 0x40:
+                rex = code[at]
+                at += 1
+                break
+            if code[at] in (0x64, 0x65):
+                segment = code[at] - 0x60
+            elif code[at] in (0x26, 0x2E, 0x36, 0x3E):
+                segment = (code[at] - 0x26) >> 3
+            elif code[at] == 0x67:
+                short_address = True
+            elif code[at] not in (0x66, 0xF0, 0xF2, 0xF3):
+                break
+            at += 1
+        at += 2
+        kind = code[at] >> 6
+        base = code[at] & 7
+        at += 1
+        if not wide and short_address == (
+            (u32(self.env, ENV_SEGMENTS + 24 + 20)[0] & 0x400000) != 0
+        ):
+            # 16-bit addressing: to drop more than one page is allowed, and simpler.
+            at += 1 if kind == 1 else 2 if kind == 2 or (kind == 0 and base == 6) else 0
+            tlb_flush_x86_64(self.cs)
+            return self.leave_instruction(at)
+        if base == 4:
+            index = (code[at] >> 3 & 7) + (8 if rex & 2 else 0)
+            scale = code[at] >> 6
+            base = code[at] & 7
+            at += 1
+            if index != 4:
+                address = u64(self.env, ENV_REGS + 8 * index)[0] << scale
+            if base == 5 and kind == 0:
+                base = -1
+        elif base == 5 and kind == 0:
+            base = -2 if wide else -1
+        if kind == 1:
+            offset = <int8_t>code[at]
+            at += 1
+        elif kind == 2 or base < 0:
+            offset = <int32_t>u32(code, at)[0]
+            at += 4
+        if base >= 0:
+            if segment < 0 and not wide and base in (4, 5):
+                segment = 2
+            base += 8 if rex & 1 else 0
+            address += u64(self.env, ENV_REGS + 8 * base)[0]
+        elif base == -2:
+            address += u64(self.env, ENV_EIP)[0] + at
+        address += <uint64_t>offset
+        if short_address or not wide:
+            address &= 0xFFFFFFFFULL
+        if segment < 0 and not wide:
+            segment = 3
+        if segment >= 4 or (segment >= 0 and not wide):
+            address += u64(self.env, ENV_SEGMENTS + 24 * segment + 8)[0]
+        if not wide:
+            address &= 0xFFFFFFFFULL
+        flush_page(self.cs, self.contexts[self.current].marks, address)
+        return self.leave_instruction(at)
+
     cdef int serve_priority_read(self) except? -2:
         # MOV from CR8, or in 32-bit code LOCK MOV from CR0.
         cdef uint8_t code[8]
@@ -381,6 +454,8 @@ cdef class Engine(Saved):
         if not u32(self.env, ENV_HFLAGS)[0] & HF_CS64:
             address &= 0xFFFFFFFFULL
         source = tlb_pointer(self.cs, mmu_mode(self.env), address, ENTRY_CODE)
+        if source == NULL and self.contexts[self.current].marks:
+            source = marked_pointer(self.cs, mmu_mode(self.env), address)
         if source != NULL and (address & 0xFFF) + wanted <= PAGE:
             memcpy(code, source, wanted)
             return wanted

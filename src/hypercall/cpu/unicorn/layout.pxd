@@ -35,6 +35,10 @@ cdef enum:
     TLB_DESCRIPTOR_USED = 32
     TLB_DESCRIPTOR_VICTIMS = 48
     TLB_VICTIMS = 8
+    # What belongs to the victims, and a pointer to what belongs to the table: 16 bytes an entry.
+    DESCRIPTOR_VICTIM_IOTLB = 560
+    DESCRIPTOR_IOTLB = 688
+    IOTLB_SIZE = 16
     TLB_FAST = 2128
     TLB_FAST_SIZE = 16
     # CPUTLBEntry
@@ -47,6 +51,7 @@ cdef enum:
     ENTRY_ADDEND = 32
     # The library leaves the rest of an entry alone and copies it along.
     ENTRY_OWN = 40
+    ENTRY_SINCE = 48
     # The operand of MOV EBX, 512 in tb_gen_code: how many instructions a block has at most
     CODE_MOST_INSTRUCTIONS = 130
     # TranslationBlock
@@ -130,6 +135,7 @@ cdef enum:
     EXIT_RDPMC = 0x16F
     EXIT_CPUID = 0x172
     EXIT_PAUSE = 0x177
+    EXIT_INVLPG = 0x179
     EXIT_HLT = 0x178
     EXIT_MSR = 0x17C
     EXIT_SHUTDOWN = 0x17F

@@ -33,7 +33,7 @@ cdef void shorten_blocks() except *:
     mprotect(page, PAGE, PROT_READ | PROT_EXEC)
 
 
-cdef class Library(Contexts):
+cdef class Library(Auditor):
     """One opened library with its memory mapped and its hooks in place."""
 
     def __init__(self, object ram, object arena):

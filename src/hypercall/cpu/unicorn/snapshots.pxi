@@ -9,9 +9,6 @@ cdef enum:
     SAVED_IN_RAM = 1
     SAVED_IN_ARENA = 2
     SAVED_ELSEWHERE = 3
-    IOTLB_SIZE = 16
-    DESCRIPTOR_IOTLB = 688
-    DESCRIPTOR_VICTIM_IOTLB = 560
     # An entry of a saved TLB: its index, the entry, its place in the engine's physical map.
     SAVED_ENTRY = 8 + ENTRY_SIZE + IOTLB_SIZE
     LARGEST_TLB = 1 << 22

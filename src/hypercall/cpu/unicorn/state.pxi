@@ -186,10 +186,12 @@ cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
 cdef void sweep_entry(uint8_t *entry, uint8_t state) noexcept:
     # Takes from a TLB entry the right that its page does not have at present.
     if state & PAGE_HAS_CODE:
-        if not u64(entry, ENTRY_WRITE)[0] & TLB_INVALID:
+        if not u64(entry, ENTRY_WRITE)[0] & TLB_INVALID or marks_of(entry) & MARKED_WRITE:
             u64(entry, ENTRY_WRITE)[0] = NEVER
+            u64(entry, ENTRY_OWN)[0] &= ~<uint64_t>MARKED_WRITE
     else:
         u64(entry, ENTRY_CODE)[0] = NEVER
+        u64(entry, ENTRY_OWN)[0] &= ~<uint64_t>MARKED_CODE
 
 
 cdef void sweep(uint8_t *tlb, uint8_t *pages, uint64_t ram_size, uint64_t only) noexcept:
@@ -224,7 +226,7 @@ cdef void keep_tlb_size(uint8_t *tlb) noexcept:
 cdef bint drop_local(uint8_t *cs, uint8_t *entry) noexcept:
     # Empties a TLB entry unless its page is global; returns whether it was in use.
     cdef uint64_t code = u64(entry, ENTRY_CODE)[0]
-    if u64(entry, ENTRY_OWN)[0] == 1 or (
+    if u64(entry, ENTRY_OWN)[0] & OWN_GLOBAL or (
         code == NEVER and u64(entry, ENTRY_READ)[0] == NEVER and u64(entry, ENTRY_WRITE)[0] == NEVER
     ):
         return False

@@ -51,6 +51,9 @@ cdef class Translator:
     cdef object failure
     cdef object buffers
     cdef list device_pages
+    # Audits of translations: whether there are any, and how long one may be out of date.
+    cdef bint audits
+    cdef uint64_t patience
 
 
     def __cinit__(self):
@@ -392,6 +395,10 @@ cdef class Translator:
         cdef uint8_t state = 0
         cdef uint8_t *slot
         cdef bint is_global
+        if self.contexts[self.current].marks and self.serve_marked(
+            address, access, mode, probe, back
+        ):
+            return 0
         self.statistics.fills += 1
         while True:
             vector = self.walk(
@@ -459,6 +466,8 @@ cdef class Translator:
                     protection &= ~2
                 if not state & PAGE_HAS_CODE:
                     protection &= ~4
+        if self.contexts[self.current].marks:
+            unmark_page(self.cs, mode, address & ~<uint64_t>0xFFF)
         tlb_set_page_with_attrs_x86_64(
             self.cs, address & ~<uint64_t>0xFFF, backing, 0, protection, mode, size
         )
@@ -472,6 +481,63 @@ cdef class Translator:
                 # No code comes from this page, so its stores need not be watched.
                 u64(slot, ENTRY_WRITE)[0] &= ~<uint64_t>TLB_NOTDIRTY
         return 0
+
+    cdef bint agrees(self, uint8_t *env, int mode, uint64_t page, uint8_t *entry):
+        # Whether a walk gives what a TLB entry of RAM has, with all its rights.
+        cdef uint64_t gpa = 0, size = 0
+        cdef int protection = 0, error = 0, access
+        for access in range(3):
+            if not grants(entry, access):
+                continue
+            if self.walk(env, page, access, mode, False, &gpa, &protection, &size, &error):
+                return False
+            if gpa >> 12 >= self.table_pages:
+                return False
+            if self.table[gpa >> 12] & ENTRY_ADDRESS != u64(entry, ENTRY_PHYSICAL)[0]:
+                return False
+        return True
+
+    cdef uint64_t clock(self):
+        # The virtual time; host time moves even where nothing runs.
+        return self.progress.count * self.factor + self.skew
+
+    cdef bint serve_marked(self, uint64_t address, int access, int mode, bint probe,
+                           uintptr_t back):
+        # Lets an access have the translation that it would have had without a mark.
+        cdef uint64_t page = address & ~<uint64_t>0xFFF
+        cdef uint8_t *entry = find_marked(self.cs, mode, page, access)
+        cdef uint64_t since
+        if entry == NULL:
+            return False
+        unmark(entry)
+        since = u64(entry, ENTRY_SINCE)[0] - 1
+        if probe:
+            return True
+        if self.agrees(self.env, mode, page, entry):
+            u64(entry, ENTRY_SINCE)[0] = 0
+        elif self.clock() - since >= self.patience:
+            u64(entry, ENTRY_OWN)[0] |= STALE_TOLD
+            self.statistics.stale_uses += 1
+            if back:
+                cpu_restore_state_x86_64(self.cs, back, True)
+            self.tell_stale(address, access, mode, u64(entry, ENTRY_PHYSICAL)[0], since)
+        return True
+
+    cdef void tell_stale(self, uint64_t address, int access, int mode, uint64_t backing,
+                         uint64_t since):
+        cdef uint64_t gpa = 0, size = 0
+        cdef int protection = 0, error = 0
+        cdef bint mapped = self.walk(
+            self.env, address, access, mode, False, &gpa, &protection, &size, &error
+        ) == 0
+        # The registers of the running context are not to be exchanged in the middle of a block.
+        self.in_violation = True
+        self.deferred = -1
+        try:
+            self.exits.stale_translation(address, access, backing, gpa if mapped else None, since)
+        except BaseException as failure:
+            self.fail(failure)
+        self.in_violation = False
 
     cdef inline bint user_execution_governs(self):
         return (
@@ -498,6 +564,7 @@ cdef class Translator:
         cdef Context *context = self.contexts[self.current]
         context.fills += 1
         u64(slot, ENTRY_OWN)[0] = is_global
+        u64(slot, ENTRY_SINCE)[0] = 0
         if is_global:
             return
         if context.local_count < LOCAL_FILLS:

@@ -1,0 +1,198 @@
+"""Uses of old translations are told, and otherwise everything is as without audits."""
+
+import struct
+
+import pytest
+from tests.guests.assembly import put
+from tests.guests.kit import Guest, GuestRun, run_machine
+from tests.guests.layout import DATA, IDENTITY_TABLES, TABLES, WINDOW
+
+PAGE = 4096
+ENTRY = TABLES + 8 * 3
+ADDRESS = WINDOW + 3 * PAGE
+OTHER = DATA + 0x8000
+RELATIVE = DATA + 0x20000
+OLD, NEW, FUNCTION = 0x111, 0x222, 0xCC0
+MOVE = f"mov eax, {ENTRY}\nmov qword ptr [rax], {OTHER | 7}"
+
+
+def wait(label: str, milliseconds: int) -> str:
+    """Let time pass, so that audits come."""
+    return f"mov ecx, {milliseconds * 1_000_000 // 5}\n{label}:\nsub ecx, 1\njnz {label}"
+
+
+def read(address: str = f"mov edi, {ADDRESS}") -> str:
+    return f"{address}\nmov rax, [rdi]\n{put('rax')}"
+
+
+def run(text: str, *, stale: bool) -> GuestRun:
+    entries = [WINDOW + PAGE * number | 7 for number in range(512)]
+    function = bytes.fromhex("b801000000c3"), bytes.fromhex("b802000000c3")
+    guest = Guest(
+        text,
+        memory={
+            TABLES: struct.pack("<512Q", *entries),
+            IDENTITY_TABLES + 2 * PAGE + 8 * (WINDOW >> 21): struct.pack("<Q", TABLES | 7),
+            ADDRESS: struct.pack("<Q", OLD),
+            OTHER: struct.pack("<Q", NEW),
+            ADDRESS + FUNCTION: function[0],
+            OTHER + FUNCTION: function[1],
+            RELATIVE: b"\x0f\x01\x3d" + struct.pack("<i", ADDRESS - RELATIVE - 7) + b"\xc3",
+            WINDOW + 0x100000 + 3 * PAGE: struct.pack("<Q", 0x333),
+        },
+    )
+    machine = guest.machine()
+    machine.check(stale=stale)
+    return run_machine(machine)
+
+
+def both(text: str, count: int) -> tuple[list[int], list[str]]:
+    """Run with audits and without; return the words and what was found."""
+    plain, audited = run(text, stale=False), run(text, stale=True)
+    assert audited.words(count) == plain.words(count)
+    assert audited.result.virtual_ns == plain.result.virtual_ns
+    assert audited.memory(WINDOW, 0x200000) == plain.memory(WINDOW, 0x200000)
+    assert plain.machine.check().finish() == []
+    found = audited.machine.check().finish()
+    assert all(finding.rule.name == "stale-translation" for finding in found)
+    return audited.words(count), [finding.text for finding in found]
+
+
+def test_an_old_translation_is_told_after_some_time_and_goes_on() -> None:
+    words, found = both(
+        f"{read()}\n{MOVE}\n{wait('a', 25)}\n{read()}\n{wait('b', 25)}\n{read()}\n{read()}", 4
+    )
+    assert words == [OLD, OLD, OLD, OLD]
+    (text,) = found
+    assert f"VP 0 used an old translation of {ADDRESS:#x} to read from the page" in text
+    assert f"the address is at {OTHER:#x} now, and no call has flushed it for 30" in text
+
+
+def test_nothing_is_told_of_what_is_flushed_in_time() -> None:
+    words, found = both(
+        f"{read()}\n{MOVE}\n{wait('a', 25)}\n{read()}\ninvlpg [rdi]\n{wait('b', 45)}\n{read()}", 3
+    )
+    assert (words, found) == ([OLD, OLD, NEW], [])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        f"mov edi, {ADDRESS}\ninvlpg [rdi]",
+        f"mov edi, {ADDRESS - 8}\ninvlpg [rdi + 16]",
+        f"mov edi, {ADDRESS + 0x1000}\ninvlpg [rdi - 0x1000]",
+        f"mov edi, {ADDRESS}\nmov esi, 5\ninvlpg [rdi + rsi * 8 + 3]",
+        f"mov esi, {ADDRESS // 8}\ninvlpg [rsi * 8]",
+        f"mov r12d, {ADDRESS}\ninvlpg [r12]",
+        f"mov r13d, {ADDRESS}\ninvlpg [r13]",
+        f"mov r9d, {ADDRESS - 4}\nmov r14d, 2\ninvlpg [r9 + r14 * 2]",
+        f"mov r9d, {ADDRESS}\ninvlpg [rsp + 0x7F] \ninvlpg [r9]",
+        f"mov edi, {RELATIVE}\ncall rdi",
+        f".byte 0x0F, 0x01, 0x3C, 0x25\n.long {ADDRESS}",
+        f"mov ecx, 0xC0000100\nmov eax, {ADDRESS}\nxor edx, edx\nwrmsr\nxor edi, edi\n"
+        "invlpg fs:[rdi]",
+        f"movabs rdi, {1 << 40 | ADDRESS}\n.byte 0x67\ninvlpg [rdi]",
+        "mov rax, cr3\nmov cr3, rax",
+        "mov rax, cr4\nmov rdi, rax\nxor rdi, 0x80\nmov cr4, rdi\nmov cr4, rax",
+    ],
+)
+def test_every_form_of_a_flush_drops_a_marked_translation(form: str) -> None:
+    words, found = both(f"{read()}\n{MOVE}\n{wait('a', 25)}\n{form}\n{read()}", 2)
+    assert (words, found) == ([OLD, NEW], [])
+
+
+def test_32_bit_code_flushes_too() -> None:
+    text = f"""
+        {read()}
+        {MOVE}
+        {wait("a", 25)}
+        mov edi, {ADDRESS}
+        push 0x08
+        push narrow
+        retfq
+    .code32
+    narrow:
+        invlpg [edi]
+        .byte 0xEA
+        .long wide
+        .word 0x10
+    .code64
+    wide:
+        {read()}
+    """
+    assert both(text, 2) == ([OLD, NEW], [])
+
+
+def test_stores_by_an_old_translation_go_where_they_went() -> None:
+    store = f"mov edi, {ADDRESS + 64}\nmov qword ptr [rdi], 0x777"
+    words, found = both(
+        f"{store}\n{MOVE}\n{wait('a', 45)}\n{store}\nmov edi, {OTHER + 64}\n"
+        f"mov rax, [rdi]\n{put('rax')}",
+        1,
+    )
+    assert words == [0]
+    assert "to write to the page" in found[0]
+
+
+def test_code_of_an_old_translation_goes_on() -> None:
+    call = f"mov edi, {ADDRESS + FUNCTION}\ncall rdi\n{put('rax')}"
+    words, found = both(
+        f"{call}\n{MOVE}\n{wait('a', 25)}\n{call}\n{wait('b', 25)}\n{call}\n"
+        f"mov edi, {ADDRESS}\ninvlpg [rdi]\n{call}",
+        4,
+    )
+    assert words == [1, 1, 1, 2]
+    (text,) = found
+    assert "to execute code of the page" in text
+
+
+def test_a_translation_whose_page_is_gone_is_told_so() -> None:
+    unmap = f"mov eax, {ENTRY}\nmov qword ptr [rax], 0"
+    words, found = both(f"{read()}\n{unmap}\n{wait('a', 45)}\n{read()}", 2)
+    assert words == [OLD, OLD]
+    assert "the address is not mapped for that any more" in found[0]
+
+
+def test_lost_rights_are_told_and_new_ones_are_not() -> None:
+    store = f"mov edi, {ADDRESS + 64}\nmov qword ptr [rdi], 0x777"
+    protect = f"mov eax, {ENTRY}\nand qword ptr [rax], -3"
+    text = f"mov rax, cr0\nor eax, 0x10000\nmov cr0, rax\n{store}\n{protect}\n{wait('a', 45)}"
+    _, found = both(f"{text}\n{read()}\n{store}", 1)
+    assert len(found) == 1
+    assert "has other rights now" in found[0] or "is not mapped for that" in found[0]
+
+
+def test_a_translation_that_is_right_again_is_forgotten() -> None:
+    back = f"mov eax, {ENTRY}\nmov qword ptr [rax], {ADDRESS | 7}"
+    words, found = both(f"{read()}\n{MOVE}\n{wait('a', 25)}\n{back}\n{wait('b', 45)}\n{read()}", 2)
+    assert (words, found) == ([OLD, OLD], [])
+
+
+def test_victims_of_the_tlb_keep_their_old_translations() -> None:
+    """Pages 1 MiB apart share a place in the library's table at its first size."""
+    rival = read(f"mov edi, {WINDOW + 0x100000 + 3 * PAGE}")
+    words, found = both(
+        f"{read()}\n{MOVE}\n{wait('a', 25)}\n{rival}\n{read()}\n{wait('b', 25)}\n{rival}\n{read()}"
+        f"\n{rival}\n{wait('c', 25)}\n{rival}\n{read()}\n{rival}\nmov edi, {ADDRESS}\n"
+        f"invlpg [rdi]\n{read()}",
+        10,
+    )
+    assert words == [OLD, 0x333, OLD, 0x333, OLD, 0x333, 0x333, OLD, 0x333, NEW]
+    assert len(found) == 1
+
+
+def test_repeated_strings_use_old_translations_alike() -> None:
+    fill = f"mov edi, {ADDRESS + 0x100}\nmov ecx, 64\nmov eax, 0x5A5A\nrep stosq"
+    words, found = both(
+        f"{fill}\n{MOVE}\n{wait('a', 45)}\n{fill}\nmov edi, {OTHER + 0x100}\nmov rax, [rdi]\n"
+        f"{put('rax')}",
+        1,
+    )
+    assert words == [0]
+    assert len(found) == 1
+
+
+def test_entries_are_not_marked_without_audits() -> None:
+    counters = run(f"{read()}\n{MOVE}\n{wait('a', 45)}\n{read()}", stale=False).machine
+    assert counters.exit_counts()["hypercalls"] == 0
+    assert counters.check().findings == []
