@@ -25,7 +25,9 @@ def test_an_msr_that_faults_names_what_it_needs() -> None:
 
 def test_calls_that_are_all_refused() -> None:
     given = advice(call(0x1005D, 9, 0))
-    assert "Every one of 1 calls was refused" in given["HvCallSignalEvent"]
+    assert given["HvCallSignalEvent"].startswith("The only call was refused")
+    given = advice(f"{call(0x1005D, 9, 0)}\n{call(0x1005D, 9, 0)}")
+    assert given["HvCallSignalEvent"].startswith("All 2 calls were refused")
 
 
 def test_leaves_that_are_not_read() -> None:

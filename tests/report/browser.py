@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -114,6 +115,8 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._received:
+            ready, _, _ = select.select([self._from], [], [], _SECONDS)
+            assert ready, "the browser does not answer"
             data = os.read(self._from, 1 << 16)
             assert data, "the browser went away"
             self._received += data

@@ -41,6 +41,8 @@ def test_how_long_an_arrival_takes() -> None:
         (0xFB, 2, 600, 900),
         (0xF3, 1, 100, 100),
     ]
+    assert gathered()["arrows"] == [[1000, 0, 1600, 1], [1000, 0, 1900, 2], [2100, 2, 2200, 0]]
+    assert len(gathered(rows=2)["arrows"]) == 2
 
 
 def test_the_time_line_has_counts_and_times() -> None:
@@ -117,3 +119,16 @@ def test_nothing_grows_without_end(monkeypatch: Any) -> None:
     assert sum(row["count"] for row in content["calls"]) == 150
     assert max(len(text) for text in content["strings"]) < 2000
     assert content["matrixSize"] == 64
+
+
+def test_times_far_from_zero_are_counted_from_the_first_event() -> None:
+    it = Gathering(RunDescription(), lambda address: None)
+    epoch = 1_700_000_000_000_000_001
+    it.add(send(epoch, 0, 1))
+    it.add(FindingEvent(Position(epoch + 5, 0, 0, 0), "overlap", "error", "they overlap"))
+    content = it.as_dictionary()
+    assert [row[1] for row in content["rows"]] == [0, 5]
+    assert (content["start"], content["end"]) == (0, 5)
+    assert (content["calls"][0]["first"], content["findings"][0]["first_ns"]) == (0, 5)
+    assert content["timeline"]["lanes"][0]["first"] == 0
+    assert content["notes"] == [f"Times are counted from the first event, at {epoch} ns."]

@@ -150,6 +150,7 @@ def test_the_time_line_zooms_and_the_events_follow(shown: Browser) -> None:
     assert shown.value("byId('canvas').height") > 100
     shown.value("timeline.set(900, 2050); timeline.draw(); list.filter()")
     assert len(rows(shown)) == 7
+    assert shown.value("timeline.detailed()") is True
     shown.value("document.querySelector('[data-move=all]').click()")
     assert len(rows(shown)) == 21
     shown.value("document.querySelector('[data-move=in]').click()")

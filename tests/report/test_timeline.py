@@ -38,6 +38,15 @@ def test_times_are_shared_out_over_the_spans() -> None:
     assert sum(timeline.lanes[0].times["resting"]) == 2000
 
 
+def test_a_lane_begins_with_the_first_event() -> None:
+    timeline = Timeline()
+    timeline.saw(0, 100)
+    timeline.saw(1, 5000)
+    timeline.count(1, "calls", 6000)
+    assert {vp: lane.first_ns for vp, lane in timeline.lanes.items()} == {0: 100, 1: 5000}
+    assert (timeline.start_ns, timeline.end_ns) == (100, 6000)
+
+
 def test_what_comes_too_early_counts_to_the_start() -> None:
     timeline = Timeline()
     timeline.count(0, "calls", 5000)

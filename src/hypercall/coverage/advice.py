@@ -55,7 +55,8 @@ def _refused(coverage: Coverage) -> Iterator[Advice]:
         if uses.refused and uses.refused == uses.count:
             yield Advice(
                 call_name(code),
-                f"Every one of {uses.count:,} calls was refused. The trace has the status of each.",
+                ("The only call was" if uses.count == 1 else f"All {uses.count:,} calls were")
+                + " refused; a trace has the status and the fields.",
             )
 
 

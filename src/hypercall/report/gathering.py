@@ -46,6 +46,7 @@ _MOST_SITES = 5
 _MOST_SITES_KEPT = 4096
 _MOST_VECTORS = 256
 _CONSOLE_BYTES = 512 << 10
+_FAR_NS = 1 << 50
 _KINDS = tuple(EVENT_NAMES.values())
 
 
@@ -114,6 +115,8 @@ class Gathering:
             "messages": Counter(),
         }
         self._arrivals: dict[int, Durations] = {}
+        self._arrows: list[tuple[int, int, int, int]] = []
+        self._most_arrows = rows
         self._findings: dict[tuple[str, str, int], _Finding] = {}
         self._findings_left_out = 0
         self._coverage = Coverage(description)
@@ -129,7 +132,7 @@ class Gathering:
         position = event.position
         kind = EVENT_NAMES[type(event)]
         self._kinds[kind] += 1
-        self._timeline.saw(position.time_ns)
+        self._timeline.saw(position.vp_index, position.time_ns)
         self._coverage.add(event)
         self._processors = max(self._processors, position.vp_index + 1)
         site: int | None = None
@@ -192,6 +195,8 @@ class Gathering:
                         durations = self._arrivals[vector] = Durations()
                     if durations is not None:
                         durations.add(now - flow.sent_ns)
+                    if len(self._arrows) < self._most_arrows:
+                        self._arrows.append((flow.sent_ns, flow.sender, now, vp_index))
             case MessageEvent(target_vp=receiver):
                 self._timeline.count(vp_index, "messages", now)
                 self._flows.delivered(event)
@@ -274,11 +279,17 @@ class Gathering:
         self._resting.clear()
         for vp_index in list(self._levels):
             self._end_level(vp_index, timeline.end_ns)
+        start = timeline.start_ns or 0
+        # Scripts count exactly to 2**53 only; traces of other clocks may be far from 0.
+        origin = start if start >= _FAR_NS else 0
+        notes = list(notes)
+        if origin:
+            notes.append(f"Times are counted from the first event, at {origin} ns.")
         strings = _Strings()
         rows = [
             [
                 number,
-                position.time_ns,
+                position.time_ns - origin,
                 position.vp_index,
                 position.vtl,
                 kind,
@@ -291,19 +302,23 @@ class Gathering:
         ]
         return {
             "description": self._description.as_dictionary(),
-            "notes": list(notes),
-            "start": timeline.start_ns or 0,
-            "end": timeline.end_ns,
+            "notes": notes,
+            "start": start - origin,
+            "end": timeline.end_ns - origin,
             "processors": self._processors,
             "total": self._rows.total,
             "kinds": dict(self._kinds),
             "kindNames": list(_KINDS),
-            "calls": self._call_rows(),
+            "calls": self._call_rows(origin),
             "arrivals": [
                 {"vector": vector, **_summary(durations)}
                 for vector, durations in sorted(
                     self._arrivals.items(), key=lambda item: (-item[1].count, item[0])
                 )
+            ],
+            "arrows": [
+                [sent - origin, sender, arrived - origin, receiver]
+                for sent, sender, arrived, receiver in self._arrows
             ],
             "matrices": {
                 name: [[*pair, count] for pair, count in sorted(matrix.items())]
@@ -314,12 +329,18 @@ class Gathering:
                 "width": timeline.width_ns,
                 "leftOut": timeline.left_out,
                 "lanes": [
-                    {"vp": vp_index, "counts": lane.counts, "times": lane.times}
+                    {
+                        "vp": vp_index,
+                        "first": lane.first_ns - origin,
+                        "counts": lane.counts,
+                        "times": lane.times,
+                    }
                     for vp_index, lane in sorted(timeline.lanes.items())
                 ],
             },
             "findings": [
-                asdict(found) | {"site": self._place(found.site)}
+                asdict(found)
+                | {"site": self._place(found.site), "first_ns": found.first_ns - origin}
                 for found in self._findings.values()
             ],
             "coverage": self._covered(),
@@ -338,14 +359,14 @@ class Gathering:
     def _place(self, address: int) -> str:
         return self._symbol(address) or f"{address:#x}"
 
-    def _call_rows(self) -> list[dict[str, Any]]:
+    def _call_rows(self, origin: int) -> list[dict[str, Any]]:
         rows = [
             {
                 "name": name,
                 "outcome": outcome,
                 "problem": row.problem,
-                "first": row.first_ns,
-                "last": row.last_ns,
+                "first": row.first_ns - origin,
+                "last": row.last_ns - origin,
                 "sites": [
                     [self._place(site), count]
                     for site, count in sorted(

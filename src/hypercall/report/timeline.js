@@ -95,8 +95,9 @@ const timeline = {
     pen.scale(ratio, ratio);
     pen.font = "12px system-ui, sans-serif";
     this.drawAxis(height);
-    const most = this.scale();
+    const most = this.detailed() ? 0 : this.scale();
     lanes.forEach((lane, at) => this.drawLane(lane, this.axis + at * this.lane, most));
+    if (!most) this.drawArrows();
     this.drawEvents();
     if (this.drag) {
       pen.fillStyle = "rgba(" + colour("accent-rgb") + ",.18)";
@@ -106,8 +107,9 @@ const timeline = {
 
   drawAxis(height) {
     const pen = this.pen, span = this.to - this.from;
-    let step = 10 ** Math.floor(Math.log10(span / 8));
-    for (const factor of [1, 2, 5, 10]) if (span / (step * factor) <= 10) { step *= factor; break; }
+    const labels = Math.max(2, (this.width - this.gutter) / 105);
+    let step = 10 ** Math.floor(Math.log10(span / labels));
+    for (const factor of [1, 2, 5, 10]) if (span / (step * factor) <= labels) { step *= factor; break; }
     pen.textBaseline = "top";
     pen.textAlign = "center";
     const digits = Math.min(9, Math.max(0, Math.ceil(9 - Math.log10(step))));
@@ -157,7 +159,7 @@ const timeline = {
     pen.textBaseline = "middle";
     pen.fillText("VP " + lane.vp, 6, top + this.lane / 2);
     pen.fillStyle = colour("running");
-    const left = Math.max(this.gutter, this.x(data.start)), right = Math.min(this.width, this.x(data.end));
+    const left = Math.max(this.gutter, this.x(lane.first)), right = Math.min(this.width, this.x(data.end));
     pen.fillRect(left, bottom - strip, Math.max(0, right - left), strip);
     for (const [state, values] of Object.entries(lane.times)) {
       this.spans(lane, values, (at, time) => {
@@ -167,7 +169,14 @@ const timeline = {
         if (end > begin) pen.fillRect(begin, bottom - tall, end - begin + 0.3, tall);
       });
     }
-    const room = this.lane - strip - 10, wide = Math.max(1.5, (this.x(data.start + width) - this.x(data.start)) * 0.9);
+    if (most) this.drawBars(lane, top, bottom - strip - 1, most);
+    pen.fillStyle = colour("line");
+    pen.fillRect(0, top + this.lane - 1, this.width, 1);
+  },
+
+  drawBars(lane, top, bottom, most) {
+    const pen = this.pen, width = data.timeline.width;
+    const room = bottom - top - 7, wide = Math.max(1.5, (this.x(data.start + width) - this.x(data.start)) * 0.9);
     const sums = new Map();
     for (const name of ["registers", "interrupts", "messages", "calls"]) {
       pen.fillStyle = colour(name);
@@ -175,15 +184,20 @@ const timeline = {
         const before = sums.get(x) || 0;
         sums.set(x, before + count);
         const low = room * (before / most) ** 0.4, high = Math.max(low + 1, room * ((before + count) / most) ** 0.4);
-        pen.fillRect(x, bottom - strip - 1 - high, wide, high - low);
+        pen.fillRect(x, bottom - high, wide, high - low);
       }
     }
     pen.fillStyle = colour("problem");
     for (const name of ["problems", "findings"]) {
       for (const x of this.columns(lane, name).keys()) pen.fillRect(x, top, Math.max(3, Math.min(wide, 6)), 4);
     }
-    pen.fillStyle = colour("line");
-    pen.fillRect(0, top + this.lane - 1, this.width, 1);
+  },
+
+  // Whether the events in sight are few, all there, and far enough apart to say more than their counts.
+  detailed() {
+    const [first, last] = this.inSight();
+    const pixels = this.x(data.start + data.timeline.width) - this.x(data.start);
+    return this.zoomed && last > first && last - first <= 600 && pixels > 6 && data.rows.length === data.total;
   },
 
   // The events in sight, if they are few enough to be drawn one by one.
@@ -200,17 +214,59 @@ const timeline = {
   drawEvents() {
     const [first, last] = this.inSight();
     if (last - first > 600 || last === first) return;
-    const pen = this.pen;
-    for (let at = first; at < last; at++) {
+    const pen = this.pen, detailed = this.detailed(), taken = new Map();
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    for (let at = last - 1; at >= first; at--) {
       const row = data.rows[at], lane = this.laneOf.get(row[2]), x = this.x(row[1]);
       if (lane === undefined || x < this.gutter) continue;
-      const y = this.axis + lane * this.lane + 10;
+      const top = this.axis + lane * this.lane, y = detailed ? top + this.lane / 2 - 5 : top + 8;
       pen.fillStyle = colour(row[8] ? "problem" : COLOURS[data.kindNames[row[4]]]);
+      if (detailed) pen.fillRect(x - 0.5, top + 3, 1, this.lane - 13);
       pen.beginPath();
-      pen.arc(x, y, 3.5, 0, 7);
+      pen.arc(x, y, detailed ? 4.5 : 3.5, 0, 7);
       pen.fill();
       if (row[7]) pen.fillRect(x, y - 2, Math.max(1, this.x(row[1] + row[7]) - x), 4);
+      // A text where there is room for it before the next event of the lane.
+      const room = (taken.get(lane) ?? this.width) - x - 16;
+      if (detailed && room > 40) this.label(data.strings[row[5]], x + 9, y, room);
+      taken.set(lane, x);
     }
+  },
+
+  // From what was sent to its arrival.
+  drawArrows() {
+    const pen = this.pen;
+    pen.strokeStyle = colour("interrupts");
+    pen.lineWidth = 1.2;
+    for (const [sent, sender, arrived, receiver] of data.arrows) {
+      if (arrived < this.from || sent > this.to) continue;
+      const one = this.laneOf.get(sender), other = this.laneOf.get(receiver);
+      if (one === undefined || other === undefined) continue;
+      const middle = (lane) => this.axis + lane * this.lane + this.lane / 2 - 5;
+      const x = this.x(sent), y = middle(one), end = this.x(arrived), below = middle(other);
+      const tip = end - 5, bend = Math.max(12, (tip - x) / 2);
+      pen.beginPath();
+      pen.moveTo(x, y);
+      pen.bezierCurveTo(x + bend, y, tip - bend, below, tip, below);
+      pen.moveTo(tip - 5, below - 4);
+      pen.lineTo(tip, below);
+      pen.lineTo(tip - 5, below + 4);
+      pen.stroke();
+    }
+    // Nothing is to reach into the names of the lanes.
+    pen.fillStyle = colour("surface");
+    pen.fillRect(0, this.axis, this.gutter - 1, data.timeline.lanes.length * this.lane);
+    pen.fillStyle = colour("text");
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    data.timeline.lanes.forEach((lane, at) => pen.fillText("VP " + lane.vp, 6, this.axis + at * this.lane + this.lane / 2));
+  },
+
+  label(text, x, y, room) {
+    const pen = this.pen, most = Math.floor(room / 6.2);
+    pen.fillStyle = colour("text");
+    pen.fillText(text.length > most ? text.slice(0, most - 1) + "…" : text, x, y, room);
   },
 
   tell(event) {

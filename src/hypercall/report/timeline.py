@@ -13,13 +13,15 @@ class Lane:
     """The counts and times of one virtual processor.
 
     Attributes:
+        first_ns: the time of the processor's first event; it may not have run before.
         counts: by what is counted: how often in each span.
         times: by state: nanoseconds spent in it in each span.
     """
 
-    __slots__ = ("counts", "times")
+    __slots__ = ("counts", "first_ns", "times")
 
-    def __init__(self) -> None:
+    def __init__(self, first_ns: int) -> None:
+        self.first_ns = first_ns
         self.counts: dict[str, list[int]] = {}
         self.times: dict[str, list[int]] = {}
 
@@ -47,14 +49,16 @@ class Timeline:
         self.lanes: dict[int, Lane] = {}
         self.left_out = 0
 
-    def saw(self, time_ns: int) -> None:
-        """Take note that the run reaches to a time."""
+    def saw(self, vp_index: int, time_ns: int) -> None:
+        """Take note that a processor had an event."""
         self._span(time_ns)
+        if len(self.lanes) < MOST_LANES:
+            self._lane(vp_index, time_ns)
 
     def count(self, vp_index: int, what: str, time_ns: int) -> None:
         """Count something that happened on a processor."""
         span = self._span(time_ns)
-        lane = self._lane(vp_index)
+        lane = self._lane(vp_index, time_ns)
         if lane is not None:
             _add(lane.counts, what, span, 1)
 
@@ -62,7 +66,7 @@ class Timeline:
         """Add the time in which a processor was in a state."""
         last = self._span(until_ns)
         first = self._span(since_ns)
-        lane = self._lane(vp_index)
+        lane = self._lane(vp_index, since_ns)
         if lane is None or until_ns <= since_ns:
             return
         start = self.start_ns or 0
@@ -72,13 +76,13 @@ class Timeline:
             if end > begin:
                 _add(lane.times, state, span, end - begin)
 
-    def _lane(self, vp_index: int) -> Lane | None:
+    def _lane(self, vp_index: int, time_ns: int) -> Lane | None:
         lane = self.lanes.get(vp_index)
         if lane is None:
             if len(self.lanes) >= MOST_LANES:
                 self.left_out += 1
                 return None
-            lane = self.lanes[vp_index] = Lane()
+            lane = self.lanes[vp_index] = Lane(time_ns)
         return lane
 
     def _span(self, time_ns: int) -> int:
