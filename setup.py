@@ -1,4 +1,4 @@
-"""Builds the two compiled modules: the engine, which links unicorn's library, and the scanner."""
+"""Builds the compiled modules: the engine, which links unicorn's library, and two scanners."""
 
 import importlib.util
 from pathlib import Path
@@ -38,6 +38,12 @@ setup(
                 "hypercall.trace.kvm.scan",
                 [str(SCANNER / "scan.pyx")],
                 depends=sorted(str(path) for path in SCANNER.glob("*.pxi")),
+                extra_compile_args=["-O3", "-Wno-unused-function"],
+            ),
+            Extension(
+                "hypercall.trace.jsonl_scan",
+                ["src/hypercall/trace/jsonl_scan.pyx"],
+                define_macros=[("_GNU_SOURCE", "1")],
                 extra_compile_args=["-O3", "-Wno-unused-function"],
             ),
         ],

@@ -81,7 +81,7 @@ installation_state() {
     {
         echo "$ROOT $1"
         cat "$ROOT"/{pyproject.toml,setup.py} "$ROOT"/src/hypercall/cpu/unicorn/*.{pyx,pxd,pxi} \
-            "$ROOT"/src/hypercall/trace/kvm/*.{pyx,pxi}
+            "$ROOT"/src/hypercall/trace/{,kvm/}*.pyx "$ROOT"/src/hypercall/trace/kvm/*.pxi
     } | sha256sum
 }
 
@@ -94,7 +94,7 @@ setup_venv() {
     exec {lock}<"$ROOT"
     flock "$lock"
     if [ "$(head -n 1 "$stamp" 2>/dev/null)" != "$state" ] ||
-        ! "$VENV/bin/python" -c 'import hypercall.cpu.unicorn.engine, hypercall.trace.kvm.scan' 2>/dev/null; then
+        ! "$VENV/bin/python" -c 'import hypercall.cpu.unicorn.engine, hypercall.trace.kvm.scan, hypercall.trace.jsonl_scan' 2>/dev/null; then
         need_build_tools
         if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
             say "Creating .venv"

@@ -43,7 +43,8 @@ def test_calls_are_lines(trace: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_json_lines(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.jsonl"
     assert run("import", trace, "-o", output) == ExitCode.PASSED
-    call, interrupt = map(json.loads, output.read_text().splitlines())
+    first, call, interrupt = map(json.loads, output.read_text().splitlines())
+    assert first["source"] == "kvm"
     assert call["call"] == "HvCallSendSyntheticClusterIpi"
     assert (call["vp"], call["time_ns"], call["duration_ns"]) == (3, 2_000_000_000, 3000)
     assert interrupt["vector"] == 0xF3

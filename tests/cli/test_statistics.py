@@ -1,7 +1,7 @@
 import io
 
 from hypercall.cli.statistics import write_counts
-from hypercall.trace.kvm.reader import TraceCounts
+from hypercall.trace.counts import TraceCounts
 from hypercall.trace.statistics import Statistics
 
 

@@ -21,6 +21,7 @@ from hypercall.cli.initrd import initrd
 from hypercall.cli.readings import readings_command
 from hypercall.cli.report import report_command
 from hypercall.cli.run import run
+from hypercall.cli.stats import stats_command
 from hypercall.cli.sweep import sweep_command
 from hypercall.cli.tour import tour
 from hypercall.errors import HypercallError, InputError
@@ -48,6 +49,7 @@ app.command("readings")(readings_command)
 app.command("checks")(checks_command)
 app.command("decode")(decode_command)
 app.command("import")(import_command)
+app.command("stats")(stats_command)
 app.command("initrd")(initrd)
 app.command("export")(export_command)
 app.command("report")(report_command)

@@ -119,13 +119,16 @@ def _write_text(trace: KvmTrace, pids: list[int] | None) -> None:
 def _write_lines(trace: KvmTrace, pids: list[int] | None, target: str, file: Path) -> None:
     from hypercall.cli.inputs import check_output_file
     from hypercall.cli.outputs import open_output
+    from hypercall.trace.description import RunDescription
     from hypercall.trace.jsonl import JsonLinesWriter
 
     if target != "-":
         check_output_file(Path(target), "--output", [("trace", file)])
     output = open_output(target, "output", "--output", lambda: None)
     try:
-        writer = JsonLinesWriter(output.write_text, lambda address: None)
+        description = RunDescription(source="kvm")
+        writer = JsonLinesWriter(output.write_text, lambda address: None, description)
+        writer.begin()
         _write(trace, pids, writer.write, None)
     finally:
         output.close()

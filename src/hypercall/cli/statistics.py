@@ -1,4 +1,4 @@
-"""The tables of a trace that was recorded elsewhere: its calls, and its records."""
+"""The tables of a trace: its calls, and its records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from hypercall.cli.summary import WIDE, WIDTH_WITHOUT_TERMINAL, call_table
 
 if TYPE_CHECKING:
-    from hypercall.trace.kvm.reader import TraceCounts
+    from hypercall.trace.counts import TraceCounts
 
 
 def write_counts(stream: IO[str], counts: TraceCounts) -> None:
@@ -26,20 +26,20 @@ def write_counts(stream: IO[str], counts: TraceCounts) -> None:
     calls = counts.calls.by_call()
     if calls:
         wide = console.width >= WIDE
-        console.print(call_table(calls, counts.calls.total, lambda address: None, wide))
+        console.print(call_table(calls, counts.calls.total, counts.symbols.get, wide))
     else:
         console.print("The trace has no hypercalls.")
-    if counts.tracepoints or counts.others:
+    if counts.records or counts.others:
         console.print(_record_table(counts))
     console.print(f"{counts.span_ns / 1e9:.6f} s from the first record to the last")
 
 
 def _record_table(counts: TraceCounts) -> Table:
-    total = sum(counts.tracepoints.values()) + counts.others
+    total = sum(counts.records.values()) + counts.others
     table = Table(title=f"{total:,} records", title_justify="left")
-    table.add_column("tracepoint")
+    table.add_column("kind")
     table.add_column("count", justify="right")
-    ordered = sorted(counts.tracepoints.items(), key=lambda item: (-item[1], item[0]))
+    ordered = sorted(counts.records.items(), key=lambda item: (-item[1], item[0]))
     for name, count in [*ordered, *([("others", counts.others)] if counts.others else [])]:
         table.add_row(name, f"{count:,}")
     return table

@@ -92,6 +92,8 @@ class Statistics:
         status: int | None,
         fault: str | None,
         *,
+        continued: bool = False,
+        call_site: int | None = None,
         count: int,
         reps: int,
         first_ns: int,
@@ -104,19 +106,21 @@ class Statistics:
             code: the call code.
             status: the HV_STATUS, or None without a result.
             fault: what came in place of a result, or None.
+            continued: whether the attempts were to be continued.
+            call_site: the return address, or None where it is not known.
             count: how many calls.
             reps: repetitions completed, all calls together.
             first_ns: time of the first.
             last_ns: time of the last.
             total_ns: time spent in them all.
         """
-        key = (code, status, fault, False)
+        key = (code, status, fault, continued)
         counted = self._counts.get(key)
         if counted is None:
             declaration = DECLARATIONS.by_code.get(code)
             counted = self._counts[key] = CallCount(
                 name=declaration.name if declaration else f"call {code:#06x}",
-                outcome=_outcome(status, fault, False),
+                outcome=_outcome(status, fault, continued),
                 first_ns=first_ns,
             )
         counted.count += count
@@ -124,7 +128,7 @@ class Statistics:
         counted.first_ns = min(counted.first_ns, first_ns)
         counted.last_ns = max(counted.last_ns, last_ns)
         counted.total_ns += total_ns
-        counted.call_sites[None] += count
+        counted.call_sites[call_site] += count
 
     @property
     def total(self) -> int:

@@ -109,8 +109,8 @@ def test_counting_agrees_with_the_events(name: str, expected: list[Event], tmp_p
         statistics.count(event)
     assert numbers(counts.calls) == numbers(statistics)
     assert counts.calls.total == 41
-    assert counts.tracepoints["kvm_hv_hypercall"] == 41
-    assert counts.tracepoints["kvm_inj_virq"] == 41
+    assert counts.records["kvm_hv_hypercall"] == 41
+    assert counts.records["kvm_inj_virq"] == 41
     assert counts.others == 1
     assert counts.span_ns == ENTRIES[-2].time - ENTRIES[0].time
 

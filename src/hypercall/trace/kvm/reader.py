@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from hypercall.errors import InputError
+from hypercall.trace.blocks import blocks, reads
+from hypercall.trace.counts import TraceCounts
 from hypercall.trace.events import Event
 from hypercall.trace.kvm.event_format import common_offsets, layouts
 from hypercall.trace.kvm.events import UNKNOWN_OUTCOME, EventBuilder
 from hypercall.trace.kvm.scan import Calls, Kind, RingSource, TextSource
-from hypercall.trace.kvm.text import blocks, looks_like_text, parts, reads
+from hypercall.trace.kvm.text import LONGEST_LINE, looks_like_text, parts
 from hypercall.trace.kvm.trace_dat import MAGIC, Piece, TraceDat, chunks, read_trace_dat
 from hypercall.trace.kvm.tracepoints import TRACEPOINTS, words
 from hypercall.trace.statistics import Statistics
@@ -44,23 +46,6 @@ class Damage:
 
     place: str
     what: str
-
-
-@dataclass(slots=True)
-class TraceCounts:
-    """What a trace holds, in numbers.
-
-    Attributes:
-        calls: the hypercalls by call and outcome; ``?`` where no result was recorded.
-        tracepoints: how many records of each tracepoint, those that occur.
-        others: records of other tracepoints.
-        span_ns: nanoseconds from the first record to the last.
-    """
-
-    calls: Statistics
-    tracepoints: dict[str, int] = field(default_factory=dict)
-    others: int = 0
-    span_ns: int = 0
 
 
 class KvmTrace:
@@ -163,7 +148,7 @@ class KvmTrace:
                 total_ns=total,
             )
         kinds = calls.kinds()
-        counts.tracepoints = {
+        counts.records = {
             point.name: kinds[point.kind] for point in TRACEPOINTS if kinds[point.kind]
         }
         span = calls.span()
@@ -195,7 +180,7 @@ class KvmTrace:
 
     def _run_text(self, calls: Calls, read: Iterable[bytes]) -> Iterator[None]:
         source = TextSource(words())
-        for block in blocks(read):
+        for block in blocks(read, LONGEST_LINE):
             if block is None:
                 source.too_long()
             else:

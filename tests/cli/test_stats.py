@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from tests.trace.kvm.recordings import Entry, perf
+from tests.trace.test_counts import EVENTS, written
+
+from hypercall.cli.app import main
+from hypercall.cli.exit_code import ExitCode
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(each) for each in arguments])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(written(EVENTS)))
+    assert run("stats", path) == ExitCode.PASSED
+    out = capsys.readouterr().out
+    assert "7 hypercalls" in out
+    assert "send+0x4" in out
+    assert "11 records" in out
+
+
+def test_a_trace_of_kvm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_bytes(perf([Entry(5, 1, 0, "kvm_hv_hypercall", {"code": 2})]))
+    assert run("stats", path) == ExitCode.PASSED
+    assert "1 hypercalls" in capsys.readouterr().out
+
+
+def test_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(written(EVENTS)) + "garbage\nmore\n")
+    assert run("stats", path) == ExitCode.BAD_INPUT
+    out, error = capsys.readouterr()
+    assert "7 hypercalls" in out
+    assert "damaged at line 13: " in error
+    assert "and 1 more line;" in error
+
+
+def test_what_is_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "other"
+    path.write_text("hello\n")
+    assert run("stats", path) == ExitCode.BAD_INPUT
+    assert "is no trace of KVM" in capsys.readouterr().err
