@@ -13,6 +13,7 @@ from tests.gdb.guest import COUNTER, TICK, TICKS, make_machine
 from hypercall.gdb.packets import frame
 from hypercall.gdb.server import GdbServer
 from hypercall.gdb.symbol_file import write_symbol_file
+from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.machine import Machine
 from hypercall.machine.result import RunResult, StopReason
 from hypercall.trace.events import Event
@@ -283,3 +284,102 @@ def test_an_interrupt_of_the_user_ends_the_wait_for_gdb() -> None:
     machine.interrupt()
     assert server.run(LIMIT_NS).reason is StopReason.INTERRUPTED
     server.close()
+
+
+def test_steps_and_runs_go_backward(debug: Debug, tmp_path: Path) -> None:
+    output = debug(
+        make_machine(),
+        f"add-symbol-file {symbols(tmp_path)}",
+        "break *tick_add",
+        "continue",
+        "continue",
+        "continue",
+        f"p *(int *) {COUNTER:#x}",
+        "reverse-continue",
+        f"p *(int *) {COUNTER:#x}",
+        "reverse-stepi",
+        "x/i $pc",
+        "stepi",
+        "x/i $pc",
+        "delete",
+        f"watch *(int *) {COUNTER:#x}",
+        "reverse-continue",
+        "x/i $pc",
+        "delete",
+        "reverse-continue",
+        "monitor time",
+        "monitor calls",
+        "break *tick_return",
+        "continue",
+        f"p *(int *) {COUNTER:#x}",
+        "kill",
+    )
+    assert re.findall(r"\$\d+ = (\d+)", output) == ["2", "1", "1"]
+    places = re.findall(r"=> 0x\w+ <(\w+)>:", output)
+    assert places == ["tick", "tick_add", "tick_add"]
+    assert "No more reverse-execution history" in output
+    assert "0.000000000 s of virtual time" in output
+    assert "no hypercalls" in output
+
+
+def test_a_thread_is_stepped_back_among_others(debug: Debug) -> None:
+    machine = make_machine(2)
+    output = debug(
+        machine,
+        f"break *{TICK:#x} thread 2",
+        "continue",
+        "stepi",
+        "stepi",
+        "reverse-stepi",
+        "reverse-stepi",
+        "info threads",
+        "delete",
+        "continue",
+        expect=StopReason.DEBUG_EXIT,
+    )
+    assert re.search(rf'\* 2    Thread 2 "VP 1" \(VTL0, running\) *0x0*{TICK:x} in', output)
+    assert machine.partition.memory.read_u32(COUNTER) == 2 * TICKS
+
+
+def test_a_guest_that_failed_goes_back_to_the_cause(debug: Debug) -> None:
+    machine = make_machine()
+    machine.partition.memory.write(TICK + 9, b"\x0f\x0b")
+    machine.partition.memory.write(0x110000, bytes(4096))
+    output = debug(
+        machine,
+        "continue",
+        f"watch *(int *) {COUNTER:#x}",
+        "reverse-continue",
+        "info registers rip",
+        "delete",
+        "continue",
+        "kill",
+        expect=StopReason.TRIPLE_FAULT,
+    )
+    assert output.count("SIGABRT") == 2
+    assert f"rip            {TICK + 5:#x}" in output
+
+
+def test_what_gdb_has_changed_is_the_beginning_of_the_past(debug: Debug) -> None:
+    output = debug(
+        make_machine(),
+        f"break *{TICK:#x}",
+        "continue",
+        "delete",
+        "set $rbx = 3",
+        "stepi",
+        "stepi",
+        "reverse-continue",
+        "info registers rip rbx",
+        "kill",
+    )
+    assert "No more reverse-execution history" in output
+    assert re.search(rf"rip +{TICK:#x}", output)
+    assert re.search(r"rbx +0x3", output)
+
+
+def test_a_guest_by_the_hosts_clock_has_no_past(debug: Debug) -> None:
+    machine = Machine(MachineConfiguration(time="host", memory=16 << 20))
+    machine.load(b"\xeb\xfe", image_format="flat")
+    output = debug(machine, "reverse-stepi", "stepi", "kill")
+    assert "does not support this command" in output

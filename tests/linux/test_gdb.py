@@ -35,6 +35,36 @@ monitor calls
 detach
 """
 
+BACKWARD = """\
+set pagination off
+set confirm off
+set width 0
+target remote PLACE
+monitor symbols SYMBOLS
+add-symbol-file SYMBOLS
+break *do_exit
+continue
+info threads
+delete
+printf "ticks %lu\\n", *(unsigned long *) &jiffies
+watch *(unsigned long *) &jiffies
+reverse-continue
+reverse-continue
+stepi
+printf "ticks %lu\\n", *(unsigned long *) &jiffies
+reverse-stepi
+printf "ticks %lu\\n", *(unsigned long *) &jiffies
+delete
+break *__schedule
+reverse-continue
+info registers rip
+delete
+stepi 3
+reverse-stepi 3
+info registers rip
+kill
+"""
+
 
 def run(image: Path, directory: Path, *options: str) -> list[str]:
     return [
@@ -44,21 +74,15 @@ def run(image: Path, directory: Path, *options: str) -> list[str]:
     ]
 
 
-def test_a_kernel_is_debugged_and_does_what_it_does(
-    kernel: Callable[[str], Path], tmp_path: Path
-) -> None:
+def debug(image: Path, directory: Path, commands: str) -> tuple[str, int]:
+    """Let gdb debug a kernel; return what gdb wrote, and the command's exit code."""
     assert shutil.which("gdb"), "gdb is missing: run script/test, which installs it"
-    image = kernel("vmlinuz-6.1")
-    alone, debugged = tmp_path / "alone", tmp_path / "debugged"
-    alone.mkdir()
-    debugged.mkdir()
-    subprocess.run(run(image, alone), capture_output=True, timeout=120, check=False)
-    socket = debugged / "gdb"
-    script = debugged / "commands"
-    symbols = debugged / "kernel.elf"
-    script.write_text(COMMANDS.replace("PLACE", str(socket)).replace("SYMBOLS", str(symbols)))
+    socket = directory / "gdb"
+    script = directory / "commands"
+    symbols = directory / "kernel.elf"
+    script.write_text(commands.replace("PLACE", str(socket)).replace("SYMBOLS", str(symbols)))
     with subprocess.Popen(
-        run(image, debugged, "--gdb", f"unix:{socket}"),
+        run(image, directory, "--gdb", f"unix:{socket}"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -78,8 +102,19 @@ def test_a_kernel_is_debugged_and_does_what_it_does(
             guest.communicate(timeout=60)
         finally:
             guest.kill()
-    output = gdb.stdout + gdb.stderr
-    assert guest.returncode == 3, output
+    return gdb.stdout + gdb.stderr, guest.returncode
+
+
+def test_a_kernel_is_debugged_and_does_what_it_does(
+    kernel: Callable[[str], Path], tmp_path: Path
+) -> None:
+    image = kernel("vmlinuz-6.1")
+    alone, debugged = tmp_path / "alone", tmp_path / "debugged"
+    alone.mkdir()
+    debugged.mkdir()
+    subprocess.run(run(image, alone), capture_output=True, timeout=120, check=False)
+    output, code = debug(image, debugged, COMMANDS)
+    assert code == 3, output
     assert "hit Breakpoint 1, 0x" in output
     assert re.search(r"#0 .* in __schedule \(\)\n#1 .* in schedule \(\)", output)
     assert re.search(r'"VP 1" \(VTL0, waiting for start-up\)', output)
@@ -89,7 +124,21 @@ def test_a_kernel_is_debugged_and_does_what_it_does(
     assert int(new) == int(old) + 1
     assert "VP 1 (thread 2, APIC id 1): VTL0" in output
     assert "HvExtCallQueryCapabilities SUCCESS" in output
-    assert symbols.stat().st_size > 1_000_000
+    assert (debugged / "kernel.elf").stat().st_size > 1_000_000
     for name in ("trace", "console"):
         assert (debugged / name).read_bytes() == (alone / name).read_bytes(), name
     assert (alone / "trace").stat().st_size > 10_000
+
+
+def test_a_kernel_goes_back(kernel: Callable[[str], Path], tmp_path: Path) -> None:
+    output, code = debug(kernel("vmlinuz-6.1"), tmp_path, BACKWARD)
+    assert code == 130, output
+    # The last change of the counter is found, and the one before.
+    after, before, long_before = (int(text) for text in re.findall(r"ticks (\d+)", output))
+    assert (after - before, before - long_before) == (1, 1)
+    assert output.count("Hardware watchpoint 2: ") >= 2
+    assert "in do_timer ()" in output
+    assert '"VP 1" (VTL0, waiting for start-up)' not in output
+    assert "hit Breakpoint 3, 0x" in output
+    first, last = re.findall(r"^rip +(0x\w+)", output, re.MULTILINE)
+    assert first == last

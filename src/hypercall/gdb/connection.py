@@ -49,11 +49,10 @@ class Connection:
     def poll(self) -> bool:
         """Look whether a running guest is to be stopped: by Ctrl-C, or by a gdb that is new."""
         now = time.monotonic()
-        if now < self._next_poll:
-            # A machine asks after every turn, thousands of times a second.
-            return False
-        self._next_poll = now + _SECONDS_BETWEEN_POLLS
-        self._receive()
+        # A machine asks after every turn, thousands of times a second.
+        if now >= self._next_poll:
+            self._next_poll = now + _SECONDS_BETWEEN_POLLS
+            self._receive()
         return self.new or Signal.INTERRUPT in self._items
 
     def wait(self, seconds: float) -> bool:

@@ -31,12 +31,15 @@ class Monitor:
 
     Args:
         target: the machine.
+
+    Attributes:
+        calls: the hypercalls that were counted.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._statistics = Statistics()
-        self._stop_counting = self._statistics.attach(target.machine.trace)
+        self.calls = Statistics()
+        self._stop_counting = self.calls.attach(target.machine.trace)
         self._commands: dict[str, tuple[str, str, Command]] = {
             "help": ("", "these commands", self._help),
             "vp": ("", "the virtual processors: what they do, where, in which VTL", self._vp),
@@ -129,7 +132,7 @@ class Monitor:
         return "".join(lines)
 
     def _calls(self, words: list[str], thread: int) -> str:
-        counts = self._statistics.by_call()
+        counts = self.calls.by_call()
         if not counts:
             return "The guest has made no hypercalls since gdb is served.\n"
         lines = [

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 
+from hypercall.errors import HypercallError
 from hypercall.gdb.connection import Connection
+from hypercall.gdb.history import Called, History
 from hypercall.gdb.monitor import Monitor
 from hypercall.gdb.packets import Signal
 from hypercall.gdb.place import Place
@@ -40,6 +42,8 @@ class GdbServer:
         self._session: Session | None = None
         self._runs_alone = False
         self._ended: RunResult | None = None
+        self._history = History(machine, self._monitor.calls, self._wants_attention)
+        self._had_input = False
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run the guest as gdb says until it ends, or the user or gdb ends it.
@@ -54,10 +58,12 @@ class GdbServer:
             session = self._session
             going_on = self._runs_alone or (session is not None and session.resumption is not None)
             killed = session is not None and session.killed
-            if self._ended is not None and (going_on or killed):
+            if session is not None and session.resumption and session.resumption.backward:
+                self._go_back(session, session.resumption)
+            elif self._ended is not None and (going_on or killed):
                 self._tell_end(self._ended)
                 return self._ended
-            if going_on:
+            elif going_on:
                 result = self._run(limit_ns)
                 if result is not None:
                     return result
@@ -71,6 +77,7 @@ class GdbServer:
         """Hang up and stop listening."""
         self._connection.close()
         self._monitor.close()
+        self._history.close()
 
     # --- while the guest stands still ------------------------------------------------------------
 
@@ -98,7 +105,8 @@ class GdbServer:
         self._connection.new = False
         self._target.remove_all()
         self._target.register_set = self._target.next_register_set
-        self._session = Session(self._target, self._monitor, reversible=False)
+        self._session = Session(self._target, self._monitor, reversible=self._history.possible)
+        self._history.begin()
         self._runs_alone = False
 
     def _serve(self, session: Session, payload: bytes) -> None:
@@ -108,8 +116,7 @@ class GdbServer:
         if session.quiet:
             self._connection.acknowledges = False
         if session.detached:
-            self._session = None
-            self._runs_alone = True
+            self._leave_alone()
 
     # --- while the guest runs --------------------------------------------------------------------
 
@@ -117,13 +124,18 @@ class GdbServer:
         """Run the guest until something happens; return the result if it has ended."""
         machine, session = self._machine, self._session
         if session is not None and session.resumption is not None:
-            self._prepare(session.resumption)
+            self._prepare(session, session.resumption)
         poll = machine.host_poll
         machine.host_poll = self._attentive(poll)
         try:
-            result = machine.run(limit_ns, until=self._wants_attention)
+            while True:
+                result = machine.run(limit_ns, until=self._wants_return)
+                if result.reason is not StopReason.UNTIL or self._wants_attention():
+                    break
+                self._keep_history()
         finally:
             machine.host_poll = poll
+        self._keep_history()
         if result.reason is StopReason.UNTIL:
             self._called()
             return None
@@ -146,7 +158,22 @@ class GdbServer:
             return result
         return None
 
-    def _prepare(self, resumption: Resumption) -> None:
+    def _wants_return(self) -> bool:
+        """Whether a run is to return: for gdb, or so that its past can be kept."""
+        due = self._history.due()
+        return self._wants_attention() or due or self._had_input
+
+    def _keep_history(self) -> None:
+        if self._had_input and self._session is not None:
+            # What was typed is not kept: from here on the run can be done again.
+            self._history.begin()
+        self._had_input = False
+        self._history.keep()
+
+    def _prepare(self, session: Session, resumption: Resumption) -> None:
+        if session.changed:
+            session.changed = False
+            self._history.begin()
         if resumption.step is not None:
             vp = self._target.vp(resumption.step)
             self._machine.debugging.step(vp, resumption.first, resumption.end)
@@ -160,9 +187,41 @@ class GdbServer:
             self._connection.drop_signals()
             self._connection.send(self._session.signalled(SIGNAL_INTERRUPT))
         else:
-            self._target.remove_all()
-            self._session = None
-            self._runs_alone = True
+            self._leave_alone()
+
+    def _leave_alone(self) -> None:
+        self._target.remove_all()
+        self._history.close()
+        self._session = None
+        self._runs_alone = True
+
+    # --- into the past ---------------------------------------------------------------------------
+
+    def _go_back(self, session: Session, resumption: Resumption) -> None:
+        """Step or run back, and tell gdb where that ended."""
+        if session.changed:
+            session.changed = False
+            self._history.begin()
+        reply: bytes | None = None
+        try:
+            if resumption.step is not None:
+                vp = self._target.vp(resumption.step)
+                if self._history.step_back(vp):
+                    reply = session.signalled(SIGNAL_TRAP, resumption.step)
+            else:
+                stop = self._history.continue_back()
+                if stop is not None:
+                    reply = session.stopped(stop)
+            self._ended = None
+            if reply is None:
+                reply = session.signalled(SIGNAL_TRAP, reason=b"replaylog:begin;")
+        except Called:
+            self._called()
+            return
+        except HypercallError as error:
+            self._connection.send(b"O" + f"{error}\n".encode().hex().encode())
+            reply = session.signalled(SIGNAL_TRAP)
+        self._connection.send(reply)
 
     def _wants_attention(self) -> bool:
         return self._connection.poll() or (
@@ -179,7 +238,10 @@ class GdbServer:
             while True:
                 started = time.monotonic()
                 piece = max(0.0, min(_SECONDS_BETWEEN_LOOKS, end - started))
-                if poll(piece) or (seconds > 0 and self._wants_attention()):
+                if poll(piece):
+                    self._had_input = True
+                    return True
+                if seconds > 0 and self._wants_attention():
                     return True
                 now = time.monotonic()
                 if now >= end or now - started < piece / 2:

@@ -42,6 +42,7 @@ class Session:
         detached: gdb has left the guest to itself.
         killed: gdb wants the guest to end.
         quiet: packets are not acknowledged any more.
+        changed: gdb has changed registers or memory.
         stop: the last stop reply.
     """
 
@@ -50,12 +51,14 @@ class Session:
         self._monitor = monitor
         self._reversible = reversible
         self.thread = target.current_thread
+        self._step_thread = self.thread
         # gdb does not say which thread its user looks at when a monitor command is typed.
         self._stopped_thread = self.thread
         self.resumption: Resumption | None = None
         self.detached = False
         self.killed = False
         self.quiet = False
+        self.changed = False
         self.stop = b"T%02xthread:%x;" % (SIGNAL_TRAP, self.thread)
         self._knows_breakpoint_stops = False
         self._commands: dict[bytes, Callable[[bytes], bytes | None]] = {
@@ -116,7 +119,8 @@ class Session:
 
     def signalled(self, signal: int, thread: int | None = None, reason: bytes = b"") -> bytes:
         """The reply for a stop with a signal; of the thread whose turn it is by default."""
-        self.thread = self._stopped_thread = thread or self._target.current_thread
+        self.thread = thread or self._target.current_thread
+        self._stopped_thread = self._step_thread = self.thread
         self.resumption = None
         registers = b""
         for name in ("rip", "rsp", "rbp", "eip", "esp", "ebp"):
@@ -139,7 +143,10 @@ class Session:
         return self._target.read_registers(self.thread).hex().encode()
 
     def _write_registers(self, rest: bytes) -> bytes:
-        self._target.write_registers(self.thread, hex_bytes(rest))
+        data = hex_bytes(rest)
+        if data != self._target.read_registers(self.thread):
+            self._target.write_registers(self.thread, data)
+            self.changed = True
         return _OK
 
     def _read_register(self, rest: bytes) -> bytes:
@@ -148,6 +155,7 @@ class Session:
     def _write_register(self, rest: bytes) -> bytes:
         number, _, value = rest.partition(b"=")
         self._target.write_register(self.thread, hex_number(number), hex_bytes(value))
+        self.changed = True
         return _OK
 
     def _read_memory(self, rest: bytes) -> bytes:
@@ -168,6 +176,7 @@ class Session:
         if length != len(data):
             raise InputError(f"{length} bytes are announced, but {len(data)} came")
         self._target.write_memory(self.thread, address, data)
+        self.changed = self.changed or bool(data)
         return _OK
 
     # --- breakpoints -----------------------------------------------------------------------------
@@ -203,6 +212,8 @@ class Session:
             self._target.vp(number)
             if operation == b"g":
                 self.thread = number
+            else:
+                self._step_thread = number
         return _OK
 
     def _thread_lives(self, rest: bytes) -> bytes:
@@ -226,12 +237,12 @@ class Session:
         self.resumption = Resumption()
 
     def _step(self, rest: bytes) -> None:
-        self.resumption = Resumption(self.thread)
+        self.resumption = Resumption(self._step_thread)
 
     def _backward(self, rest: bytes) -> bytes | None:
         if not self._reversible or rest not in (b"s", b"c"):
             return b""
-        self.resumption = Resumption(self.thread if rest == b"s" else None, backward=True)
+        self.resumption = Resumption(self._step_thread if rest == b"s" else None, backward=True)
         return None
 
     def _detach(self, rest: bytes) -> bytes:
@@ -247,7 +258,7 @@ class Session:
         if rest == b"Cont?":
             return ACTIONS
         if rest.startswith(b"Cont;"):
-            resumption = parse_actions(rest.removeprefix(b"Cont;"), self.thread)
+            resumption = parse_actions(rest.removeprefix(b"Cont;"), self._step_thread)
             if resumption.step is not None:
                 self._target.vp(resumption.step)
             self.resumption = resumption

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hypercall.trace.events import (
     ConsoleEvent,
@@ -94,6 +95,25 @@ class TraceHub:
             self.active = bool(self._callbacks)
 
         return unsubscribe
+
+    @contextmanager
+    def only(self, callback: Callable[[Event], None], *kinds: EventKind) -> Iterator[None]:
+        """Hand events to one function and nobody else for a while.
+
+        For a part of a run that is done once more, of which everybody has heard already.
+
+        Args:
+            callback: who is to hear of it; it need not have subscribed.
+            kinds: the event classes it wants.
+        """
+        kept = self._callbacks
+        self._callbacks = dict.fromkeys(kinds, (callback,))
+        self.active = bool(self._callbacks)
+        try:
+            yield
+        finally:
+            self._callbacks = kept
+            self.active = bool(kept)
 
     def wants(self, kind: EventKind) -> bool:
         """Tell whether an event of this class would reach anybody; if not, do not build it."""

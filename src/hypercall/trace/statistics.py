@@ -130,6 +130,10 @@ class Statistics:
         counted.total_ns += total_ns
         counted.call_sites[call_site] += count
 
+    def replace(self, other: Statistics) -> None:
+        """Take over what another one has counted, which is not to be used any more."""
+        self._counts = other._counts
+
     @property
     def total(self) -> int:
         """How many calls were made; an attempt that was to be continued is not one."""

@@ -257,7 +257,7 @@ def test_the_block_before_a_target_is_tracked() -> None:
     rig.engine.set_rip(0, CODE)
     rig.engine.limit = 100_000
     rig.engine.set_target(position)
-    rig.engine.track(0, -1)
+    rig.engine.track([0])
     rig.engine.run()
     # In the same block there is an instruction before; the block before that has three bytes.
     assert rig.engine.previous_instruction == CODE + 3

@@ -14,6 +14,7 @@ cdef enum:
     STOP_WATCHPOINT = 3
     STOP_TARGET = 4
     MOST_WATCHPOINTS = 32
+    MOST_TRACKED = 16
     WATCH_READ = 1
     WATCH_WRITE = 2
     CLUSTER_USUAL = -1
@@ -48,8 +49,8 @@ cdef struct Debug:
     # The beginning of an instruction before the one at which a run to a target stops, 0 for none.
     uint64_t previous
     uint64_t previous_block
-    int tracked_first
-    int tracked_second
+    int tracked_count
+    int tracked[MOST_TRACKED]
     int stop
     uint64_t stop_address
     int stop_kind
@@ -146,10 +147,18 @@ cdef bint look_at_block(Progress *progress, uint64_t address, uint32_t size) noe
     debug.block_end = address + size
     debug.block_count = progress.count + size
     debug.previous = 0
-    if progress.context == debug.tracked_first or progress.context == debug.tracked_second:
+    if debug.tracked_count and is_tracked(progress):
         if not debug.has_target or debug.block_count < debug.target_count:
             debug.previous_block = debug.block_count
     return True
+
+
+cdef bint is_tracked(Progress *progress) noexcept nogil:
+    cdef int index
+    for index in range(progress.debug.tracked_count):
+        if progress.debug.tracked[index] == progress.context:
+            return True
+    return False
 
 
 cdef void leave_at(Progress *progress, uintptr_t back) noexcept nogil:
@@ -267,8 +276,6 @@ cdef class Debugger(Library):
 
     def __cinit__(self):
         memset(&self.debug, 0, sizeof(Debug))
-        self.debug.tracked_first = -1
-        self.debug.tracked_second = -1
         self.progress.debug = &self.debug
         self.instruction_hook = NULL
 
@@ -289,7 +296,7 @@ cdef class Debugger(Library):
             or self.debug.stepping
             or self.debug.has_target
             or self.debug.paid_end != 0
-            or self.debug.tracked_first >= 0
+            or self.debug.tracked_count != 0
         )
         if self.progress.armed and self.instruction_hook == NULL:
             global hypercall_on_instruction
@@ -385,10 +392,13 @@ cdef class Debugger(Library):
             self.debug.target_count, self.debug.target_address = target
         self.arm()
 
-    def track(self, int first, int second):
-        """Says of which contexts the last block before the target is to be found; -1 for none."""
-        self.debug.tracked_first = first
-        self.debug.tracked_second = second
+    def track(self, contexts):
+        """Says of which contexts, 16 at most, the last block before the target is to be found."""
+        cdef int index
+        cdef list given = list(contexts)[:MOST_TRACKED]
+        for index in range(len(given)):
+            self.debug.tracked[index] = given[index]
+        self.debug.tracked_count = len(given)
         self.debug.previous_block = 0
         self.arm()
 
@@ -401,6 +411,13 @@ cdef class Debugger(Library):
     def previous_instruction(self):
         """Linear address of the instruction before the stop in the same block, 0 for none."""
         return self.debug.previous
+
+    @property
+    def accessor(self):
+        """The position of the instruction that touched the data of a watchpoint, or None."""
+        if self.debug.previous == 0:
+            return None
+        return self.debug.block_count, self.debug.previous
 
     @property
     def position(self):
