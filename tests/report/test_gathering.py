@@ -132,3 +132,11 @@ def test_times_far_from_zero_are_counted_from_the_first_event() -> None:
     assert (content["calls"][0]["first"], content["findings"][0]["first_ns"]) == (0, 5)
     assert content["timeline"]["lanes"][0]["first"] == 0
     assert content["notes"] == [f"Times are counted from the first event, at {epoch} ns."]
+
+
+def test_a_call_from_nowhere_has_no_place() -> None:
+    it = Gathering(RunDescription(source="kvm"), lambda address: None)
+    it.add(HypercallEvent(Position(5, 0, 0, 0), send(5, 0, 1).record))
+    content = it.as_dictionary()
+    assert content["rows"][0][6] == -1
+    assert content["calls"][0]["sites"] == []

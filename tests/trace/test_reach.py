@@ -29,6 +29,7 @@ def ipi(vector: int, vtl: int, mask: int) -> bytes:
         (0x15, struct.pack("<IB3xQQ", 0x40, 0, 1, 0), Reach(Purpose.INTERRUPT, None, 0x40)),
         (0x02, struct.pack("<QQQ", 0x1000, 0, 0b11), Reach(Purpose.FLUSH, 0b11)),
         (0x02, struct.pack("<QQQ", 0x1000, 1, 0b11), Reach(Purpose.FLUSH, None)),
+        (0x02, struct.pack("<QQ", 0x1000, 1), Reach(Purpose.FLUSH, None)),
         (0x03 | 1 << 32, struct.pack("<QQQQ", 0, 2, 4, 0x5000), Reach(Purpose.FLUSH, 4)),
         (0x13, struct.pack("<QQQQ", 0, 0, 1, 0), Reach(Purpose.FLUSH, None)),
     ],

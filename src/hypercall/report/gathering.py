@@ -140,7 +140,8 @@ class Gathering:
         problem = False
         if isinstance(event, HypercallEvent):
             said = self._texts.of(event.record)
-            site = position.rip if position.call_site is None else position.call_site
+            # Traces of hosts do not tell where the guest was.
+            site = (position.rip or None) if position.call_site is None else position.call_site
             duration = max(0, event.record.left_at - event.record.entered_at)
             problem = said.problem
             text = said.text
@@ -156,7 +157,9 @@ class Gathering:
         notable = problem or isinstance(event, MachineEvent | FindingEvent)
         self._rows.add(row, notable=notable)
 
-    def _add_call(self, event: HypercallEvent, said: _CallText, site: int, duration: int) -> None:
+    def _add_call(
+        self, event: HypercallEvent, said: _CallText, site: int | None, duration: int
+    ) -> None:
         position = event.position
         self._timeline.count(position.vp_index, "calls", position.time_ns)
         key = (said.name, said.outcome)
@@ -170,7 +173,7 @@ class Gathering:
                 row = self._calls[key] = _CallRow(position.time_ns, said.problem)
         row.last_ns = position.time_ns
         row.durations.add(duration)
-        if site in row.sites or len(row.sites) < _MOST_SITES_KEPT:
+        if site is not None and (site in row.sites or len(row.sites) < _MOST_SITES_KEPT):
             row.sites[site] += 1
         self._flows.called(event)
         reach = self._flows.reach(event)

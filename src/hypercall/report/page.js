@@ -62,7 +62,8 @@ function showHead() {
   if (data.kinds.msr) card(whole(data.kinds.msr), "accesses to MSRs");
   const found = data.findings.reduce((sum, each) => sum + each.count, 0);
   card(whole(found), "findings", found > 0);
-  card(duration(data.end - data.start), "of virtual time");
+  card(duration(data.end - data.start), known.source === "hypercall" ? "of virtual time" : "of time");
+  if (known.source !== "hypercall") byId("call-note").textContent = "Choose a row to list its calls.";
   card(whole(data.total), "events");
   byId("theme").addEventListener("click", () => {
     const root = document.documentElement;

@@ -67,8 +67,12 @@ def reach_of(record: CallRecord) -> Reach | None:
     if declaration.code not in _INTERRUPTS and declaration.code not in _FLUSHES:
         return None
     values = {argument.name: argument.value for argument in decode_call(record).arguments}
+    processors: int | None = None
+    if values.get("flags", 0) & FlushFlags.ALL_PROCESSORS and declaration.code in _FLUSHES:
+        # What the mask has, or whether there is one, does not matter.
+        return Reach(Purpose.FLUSH, None)
     if "processor_mask" in values:
-        processors: int | None = values["processor_mask"]
+        processors = values["processor_mask"]
     elif "processors" in values:
         processors = values["processors"]
     else:
@@ -77,6 +81,4 @@ def reach_of(record: CallRecord) -> Reach | None:
         vtl = input_vtl(values["target_vtl"], -1)
         vector = values["vector"] & 0xFF
         return Reach(Purpose.INTERRUPT, processors, vector, None if vtl == -1 else vtl)
-    if values["flags"] & FlushFlags.ALL_PROCESSORS:
-        processors = None
     return Reach(Purpose.FLUSH, processors)
