@@ -70,6 +70,7 @@ _POP = "\n".join(f"pop {register}" for register in reversed(_REGISTERS))
 _LOAD_BLOCK = ".byte 0x64, 0x4C, 0x8B, 0x3C, 0x25, 0, 0, 0, 0"  # MOV R15, FS:[0]
 _END_OF_MESSAGE = write_msr(0x40000084, 0)
 _SLOT = 256
+_FRESH_STACK = 0xE00
 
 
 def _from_block(offset: int) -> str:
@@ -227,25 +228,31 @@ def _loop(vtl: int) -> str:
     """The code of a VTL.
 
     One above 0 keeps what a lower one has in registers; it may be entered at any instruction. RAX
-    and RCX come back from the assist page, where it stores them too: it is not told when VTL 2
-    returns to it from an interrupt of VTL 0.
+    and RCX come back from the assist page, where it stores them too: it has none at its first
+    entry, and is not told when VTL 2 returns to it from an interrupt of VTL 0.
     """
     loads = "\n".join(f"movdqu xmm{n}, [r14 + {RECORD_XMM + 16 * n}]" for n in range(6))
     stores = "\n".join(f"movdqu [r14 + {RECORD_XMM_AFTER + 16 * n}], xmm{n}" for n in range(6))
+    keep = f"""
+        mov rbx, [r15 + {BLOCK_ASSIST}]
+        mov rax, [rsp + {8 * (len(_REGISTERS) - 1)}]
+        mov [rbx + 16], rax
+        mov rax, [rsp + {8 * (len(_REGISTERS) - 2)}]
+        mov [rbx + 24], rax
+    """
     resume = f"""
+        {keep}
+        jmp loop
     resume:
         {_PUSH}
         {_LOAD_BLOCK}
-        mov rbx, [r15 + {BLOCK_ASSIST}]
-        mov [rbx + 16], rax
-        mov [rbx + 24], rcx
+        {keep}
     """
     return f"""
         {_PUSH if vtl else ""}
         {_LOAD_BLOCK}
         {_begin(vtl)}
         {_duty(vtl)}
-        jmp loop
         {resume if vtl else ""}
     loop:
         {_LOAD_BLOCK}
@@ -317,7 +324,7 @@ def context_words(vp: int, vtl: int) -> bytes:
     context = replace(
         LONG_MODE,
         rip=CODE[vtl],
-        rsp=stack(vtl, vp),
+        rsp=stack(vtl, vp) if vtl else parameter_list(vp, 0) + _FRESH_STACK,
         fs=SegmentRegister(block(vp, vtl), 0xFFFFFFFF, 0x18, 0xC093),
     )
     return struct.pack("<qQ", ANY, vp | vtl << 32) + context.pack()
@@ -368,5 +375,9 @@ def guest(seed: int, **configuration: object) -> Guest:
         )
         memory[block(vp, vtl)] = struct.pack("<12Q", *words)
         memory[contexts(vp, vtl)] = context_words(vp, vtl)
+        # VTL 1 may, late, send VTL 0 behind a call that it made before it was started anew.
+        if not vtl:
+            returns = struct.pack("<Q", CODE[0]) * ((4096 - _FRESH_STACK) // 8)
+            memory[parameter_list(vp, 0) + _FRESH_STACK] = returns
     settings = {"seed": seed, **configuration}
     return Guest(text, VPS, True, settings, memory)
