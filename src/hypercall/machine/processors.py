@@ -223,16 +223,15 @@ class Processors:
     def flush_translations(self, flush: TranslationFlush) -> None:
         """Drop translations now for the running context, before its next turn for the others."""
         engine = self._engine
-        ranges = flush.ranges
-        for vp in flush.targets:
-            context = self._contexts.get((vp.index, flush.vtl))
-            if context is None:
-                continue
-            if ranges is None or len(ranges) > _MANY_RANGES:
-                engine.flush(context)
-                continue
-            for address, pages in ranges:
-                engine.flush_range(context, address, pages)
+        ranges, vtl = flush.ranges, flush.vtl
+        of_vtl = self._contexts.get
+        found = [of_vtl((vp.index, vtl)) for vp in flush.targets]
+        contexts = [number for number in found if number is not None]
+        if ranges is not None and len(ranges) <= _MANY_RANGES:
+            engine.flush_ranges(contexts, ranges)
+            return
+        for context in contexts:
+            engine.flush(context)
 
     def yield_turn(self, vp: VirtualProcessor) -> None:
         """End the current turn if another processor could use it."""

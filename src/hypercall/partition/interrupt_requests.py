@@ -97,9 +97,8 @@ class InterruptRequests:
         if self._lazy_vector >= 0:
             self.settle_lazy_end()
         vector = self.irr.bit_length() - 1
-        if vector >> 4 > self.processor_priority() >> 4:
-            return vector
-        return None
+        priority = self.processor_priority() if self.isr else self.tpr
+        return vector if vector >> 4 > priority >> 4 else None
 
     def acknowledge(self) -> int:
         """Take the pending interrupt: move it from IRR to ISR.

@@ -83,6 +83,20 @@ class TestContexts:
         rig.engine.flush_range(1, WINDOW, 1)
         assert look(rig, 1) == 2
 
+    @pytest.mark.parametrize("loaded", [0, 1])
+    def test_lists_of_ranges_for_several_contexts(self, loaded: int) -> None:
+        rig = paged(2)
+        look(rig, 0), look(rig, 1)
+        remap(rig)
+        rig.engine.switch(loaded)
+        rig.engine.flush_ranges([1], ((WINDOW + 4 * PAGE, 2), (WINDOW + PAGE, 1)))
+        assert (look(rig, 0), look(rig, 1)) == (1, 1), "neither names the page"
+        rig.engine.switch(loaded)
+        rig.engine.flush_ranges([0, 1], ((WINDOW + 4 * PAGE, 2), (WINDOW, 1)))
+        assert (look(rig, 0), look(rig, 1)) == (2, 2)
+        with pytest.raises(ValueError, match="too many"):
+            rig.engine.flush_ranges([0], ((0, 1),) * 65)
+
     def test_registers_are_swapped(self) -> None:
         rig = Rig(2)
         rig.engine.set_general(0, RBX, 10)

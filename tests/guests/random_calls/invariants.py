@@ -38,6 +38,8 @@ class Invariants:
     Attributes:
         exposed: the VTLs that were disabled, whose protections have so gone.
         restarted: the processors that were started anew, for the owner to clear.
+        disturbed: a VTL of a processor was disabled, and what it kept of a lower one's registers
+            is gone; for the owner to clear.
         calls: how many calls each VTL has made.
     """
 
@@ -47,6 +49,7 @@ class Invariants:
         self._engine = machine._engine
         self.exposed: set[int] = set()
         self.restarted: set[int] = set()
+        self.disturbed = False
         self.calls = dict.fromkeys(range(len(SECRETS) + 1), 0)
         self._guarded = [
             (level, lower, page >> 12) for level, page in SECRETS.items() for lower in range(level)
@@ -80,6 +83,8 @@ class Invariants:
                 state = self._partition.vtls.get(level)
                 if state is None or not state.config:
                     self.exposed.add(level)
+        elif code == Call.DISABLE_VP_VTL:
+            self.disturbed = True
         elif code == Call.START_VIRTUAL_PROCESSOR:
             data = self._partition.memory.read(input + 8, 4, vtl)
             self.restarted.add(struct.unpack("<I", data)[0])

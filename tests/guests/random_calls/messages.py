@@ -76,13 +76,21 @@ class Messages:
             for vp, port in self._ports.items()
         )
 
-    def check(self, results: Iterable[tuple[Record, bool, int]], restarted: Iterable[int]) -> None:
+    def check(
+        self, results: Iterable[tuple[Record, bool, int]] | None, restarted: Iterable[int]
+    ) -> None:
         """Compare what was posted with what has come, and begin anew.
 
         Args:
-            results: each record, whether its call has come back, and its result.
+            results: each record, whether its call has come back, and its result; None if they
+                tell nothing.
             restarted: the processors that may have taken one message twice.
         """
+        if results is None:
+            self.delivered += len(self._at_host)
+            self._at_host.clear()
+            self._posted.clear()
+            return
         sure: Counter[tuple[int, int]] = Counter(self._posted)
         perhaps: set[tuple[int, int]] = set()
         for record, done, result in results:

@@ -122,10 +122,33 @@ cdef class Contexts(Translator):
         else:
             self.contexts[number].flush_all = True
 
+    def flush_ranges(self, list numbers, tuple ranges):
+        """Drops the translations of runs of pages of contexts.
+
+        Args:
+            numbers: the contexts.
+            ranges: at most ``PENDING_FLUSHES`` of (first address, number of pages).
+        """
+        cdef uint64_t[PENDING_FLUSHES] addresses
+        cdef uint64_t[PENDING_FLUSHES] counts
+        cdef int count = len(ranges), index, number
+        if count > PENDING_FLUSHES:
+            raise ValueError("too many ranges")
+        for index in range(count):
+            addresses[index], counts[index] = ranges[index]
+        for number in numbers:
+            for index in range(count):
+                self.flush_run(number, addresses[index], counts[index])
+
     def flush_range(self, int number, uint64_t address, uint64_t pages):
         """Drops the translations of consecutive pages of a context."""
+        self.flush_run(number, address, pages)
+
+    cdef void flush_run(self, int number, uint64_t address, uint64_t pages):
         cdef Context *context = self.contexts[number]
         cdef uint64_t index
+        if number != self.current and context.flush_all:
+            return
         if pages > PENDING_FLUSHES or (
             number != self.current and context.pending + pages > PENDING_FLUSHES
         ):
