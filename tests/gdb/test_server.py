@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.gdb.guest import COUNTER, TICK, TICKS, make_machine
+from tests.guests.vtl import vtl_call, vtl_guest, vtl_return
 
 from hypercall.gdb.packets import frame
 from hypercall.gdb.server import GdbServer
@@ -381,5 +382,33 @@ def test_what_gdb_has_changed_is_the_beginning_of_the_past(debug: Debug) -> None
 def test_a_guest_by_the_hosts_clock_has_no_past(debug: Debug) -> None:
     machine = Machine(MachineConfiguration(time="host", memory=16 << 20))
     machine.load(b"\xeb\xfe", image_format="flat")
-    output = debug(machine, "reverse-stepi", "stepi", "kill")
+    output = debug(machine, "reverse-stepi", "stepi", "kill", limit_ns=None)
     assert "does not support this command" in output
+
+
+def test_the_trust_level_is_shown_and_crossed_in_both_directions(debug: Debug) -> None:
+    secure, normal = 0x92_0000, 0x93_0000
+    machine = vtl_guest(
+        f"{vtl_call()}\nmov eax, {normal}\ncall rax",
+        f"mov eax, {secure}\ncall rax\nagain:\n{vtl_return()}\njmp again",
+    ).machine()
+    for place in (secure, normal):
+        machine.partition.memory.write(place, b"\x90\x90\xc3")
+    output = debug(
+        machine,
+        f"break *{secure + 1:#x}",
+        f"break *{normal + 1:#x}",
+        "continue",
+        "info threads",
+        "monitor vtl",
+        "continue",
+        "info threads",
+        "reverse-continue",
+        "info threads",
+        "delete",
+        "continue",
+        expect=StopReason.DEBUG_EXIT,
+    )
+    assert re.findall(r'"VP 0" \((VTL\d), running\)', output) == ["VTL1", "VTL0", "VTL1"]
+    assert "VP 0 VTL0 (not active): RIP 0x" in output
+    assert f"VP 0 VTL1 (active): RIP {secure + 1:#x}" in output

@@ -66,3 +66,18 @@ def test_a_callback_may_unsubscribe_itself_while_it_is_called() -> None:
     hub.emit(HaltEvent(WHERE, True))
     hub.emit(HaltEvent(WHERE, True))
     assert calls == ["once", "always", "always"]
+
+
+def test_for_a_while_only_one_is_told() -> None:
+    hub = TraceHub()
+    seen: list[Event] = []
+    alone: list[Event] = []
+    hub.subscribe(seen.append)
+    halt, msr = HaltEvent(WHERE, True), MsrEvent(WHERE, 0x40000000, 1, True)
+    with hub.only(alone.append, HaltEvent):
+        assert not hub.wants(MsrEvent)
+        hub.emit(halt)
+        hub.emit(msr)
+    hub.emit(msr)
+    assert (alone, seen) == ([halt], [msr])
+    assert hub.active

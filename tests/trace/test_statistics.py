@@ -98,3 +98,13 @@ def test_calls_that_somebody_else_counted() -> None:
     assert known.call_sites == {None: 4}
     assert (unknown.name, unknown.outcome) == ("call 0xbeef", "?")
     assert statistics.total == 5
+
+
+def test_counts_are_replaced_by_those_of_another() -> None:
+    hub, statistics = TraceHub(), Statistics()
+    statistics.attach(hub)
+    hub.emit(call(POST_MESSAGE))
+    statistics.replace(Statistics())
+    assert statistics.total == 0
+    hub.emit(call(POST_MESSAGE))
+    assert statistics.total == 1

@@ -159,3 +159,18 @@ def test_a_lazy_look_up_gives_up_on_a_guest_without_symbols() -> None:
     symbols = LazySymbols(find, attempts=3)
     assert [symbols.lookup(0x10) for _ in range(1000)] == [None] * 1000
     assert len(attempts) == 3
+
+
+def test_a_table_is_gone_through_in_the_order_of_addresses() -> None:
+    table = SymbolTable.from_pairs([(0x20, "second"), (0x10, "first"), (0x20, "third")])
+    assert list(table) == [(0x10, "first"), (0x20, "second"), (0x20, "third")]
+
+
+def test_a_lazy_look_up_shows_its_table_once_it_is_there() -> None:
+    tables = [None, SymbolTable([0x10], ["name"])]
+    symbols = LazySymbols(lambda: tables.pop(0))
+    assert symbols.table() is None
+    found = symbols.table()
+    assert found is not None
+    assert symbols.table() is found
+    assert symbols.lookup(0x10) == "name"
