@@ -21,7 +21,7 @@ cdef extern from *:
 
 
 cpdef enum Kind:
-    # Those that calls are joined from; the order of their fields is known here (see below).
+    # Those that calls are joined from; the order of their fields is known here.
     HYPERCALL = 0
     DONE = 1
     FLUSH = 2
