@@ -3,6 +3,7 @@
 import struct
 
 from tests.guests.random_calls.places import SECRETS, VPS
+from tests.guests.vtl import ENABLE_PROTECTION
 
 from hypercall.machine.machine import Machine
 from hypercall.partition.memory_hints import MOST_PENDING
@@ -81,7 +82,7 @@ class Invariants:
         if code == Call.DISABLE_PARTITION_VTL:
             for level in SECRETS:
                 state = self._partition.vtls.get(level)
-                if state is None or not state.config:
+                if state is None or not state.config & ENABLE_PROTECTION:
                     self.exposed.add(level)
         elif code == Call.DISABLE_VP_VTL:
             self.disturbed = True
