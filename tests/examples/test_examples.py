@@ -101,3 +101,21 @@ def test_shell_session_types_and_powers_off(guests: Path, tmp_path: Path) -> Non
     trace = (tmp_path / "trace.txt").read_text()
     assert "HvCallFlushVirtualAddressList(" in trace
     assert "HvCallSendSyntheticClusterIpi(" in trace
+
+
+def test_kernel_tests_pass(guests: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-p", "no:hypothesispytest", EXAMPLES / "kernel_tests"),
+            *("--hypercall-kernel", guests / "vmlinuz-6.1"),
+            *("--hypercall-busybox", guests / "busybox"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout

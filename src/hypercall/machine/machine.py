@@ -835,6 +835,32 @@ class Machine:
 
         return register
 
+    def remember_users(self) -> Callable[[], None]:
+        """Note who watches and serves the machine; the function returned goes back to that.
+
+        It is what `restore` leaves as it is: subscribers, observers, handlers, console outputs,
+        the poll, breakpoints and watchpoints.
+        """
+        subscribers = self.trace.remember()
+        observers = {code: list(each) for code, each in self._call_observers.items()}
+        handlers, outputs = dict(self._handlers), list(self.console.output)
+        poll, holders, debugging = self.host_poll, list(self.state_holders), self.debugging
+        breakpoints, watchpoints = debugging.breakpoints, debugging.watchpoints
+
+        def go_back() -> None:
+            subscribers()
+            self._call_observers = {code: list(each) for code, each in observers.items()}
+            if self._handlers != handlers:
+                self._handlers.clear()
+                self._handlers.update(handlers)
+                self.dispatcher.forget_plans()
+            self.console.output[:] = outputs
+            self.host_poll = poll
+            self.state_holders[:] = holders
+            debugging.breakpoints, debugging.watchpoints = breakpoints, watchpoints
+
+        return go_back
+
     def _connect_observers(self) -> None:
         wanted = self._call_observers or self.trace.wants(HypercallEvent)
         self.dispatcher.observer = self._called if wanted else None

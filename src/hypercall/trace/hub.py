@@ -86,12 +86,13 @@ class TraceHub:
                 return
             ended = True
             for kind in wanted:
-                rest = list(self._callbacks[kind])
-                rest.remove(callback)
+                rest = list(self._callbacks.get(kind, ()))
+                if callback in rest:
+                    rest.remove(callback)
                 if rest:
                     self._callbacks[kind] = tuple(rest)
                 else:
-                    del self._callbacks[kind]
+                    self._callbacks.pop(kind, None)
             self.active = bool(self._callbacks)
 
         return unsubscribe
@@ -114,6 +115,17 @@ class TraceHub:
         finally:
             self._callbacks = kept
             self.active = bool(kept)
+
+    def remember(self) -> Callable[[], None]:
+        """Note who is subscribed; the function returned goes back to that."""
+        callbacks = dict(self._callbacks)
+
+        def go_back() -> None:
+            self._callbacks.clear()
+            self._callbacks.update(callbacks)
+            self.active = bool(callbacks)
+
+        return go_back
 
     def wants(self, kind: EventKind) -> bool:
         """Tell whether an event of this class would reach anybody; if not, do not build it."""
