@@ -81,3 +81,20 @@ def test_for_a_while_only_one_is_told() -> None:
     hub.emit(msr)
     assert (alone, seen) == ([halt], [msr])
     assert hub.active
+
+
+def test_subscriptions_go_back_to_what_they_were() -> None:
+    hub = TraceHub()
+    heard: list[str] = []
+    stays = hub.subscribe(lambda event: heard.append("stays"), MachineEvent)
+    go_back = hub.remember()
+    leaves = hub.subscribe(lambda event: heard.append("leaves"), MachineEvent, HaltEvent)
+    go_back()
+    leaves()
+    hub.emit(MachineEvent(Position(0, 0, 0, 0), "reset", "reset"))
+    assert heard == ["stays"]
+    assert not hub.wants(HaltEvent)
+    stays()
+    assert not hub.active
+    go_back()
+    assert hub.active
