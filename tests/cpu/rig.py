@@ -68,6 +68,9 @@ class RecordingExits:
     ) -> None:
         self.calls.append(("stale_translation", address, access, backing, gpa, since))
 
+    def watched_read(self, address: int, offset: int) -> None:
+        self.calls.append(("watched_read", address, offset))
+
     def control_write(self, register: int, value: int) -> bool:
         self.calls.append(("control_write", register, value))
         return True

@@ -9,6 +9,7 @@ from hypercall.checks.checker import Checker
 from hypercall.checks.code import disassemble_around
 from hypercall.checks.finding import Finding
 from hypercall.checks.machine_facts import MachineFacts
+from hypercall.checks.outputs import OutputCheck
 from hypercall.checks.rule import Severity
 from hypercall.checks.rules import ALL_CHECKS
 from hypercall.checks.spinning import SpinCheck
@@ -50,6 +51,9 @@ class MachineChecks:
         self._engine = engine
         self._next_audit = 0
         self._translations = self._checker.check(TranslationCheck)
+        self._outputs = self._checker.check(OutputCheck)
+        self._outputs.watch = self._watch
+        exits.on_read = self._read
         self._levels = self._checker.check(TrustLevelCheck)
         self._finished = False
         self.on_new: list[Callable[[Finding], None]] = []
@@ -63,7 +67,7 @@ class MachineChecks:
             self._translations.watching = True
             self._engine.start_audits(PATIENCE_NS)
             self._exits.on_stale = self._stale
-            self._machine.between_turns = self._audit
+            self._machine.between_turns = self._between_turns
 
     @property
     def findings(self) -> list[Finding]:
@@ -105,15 +109,30 @@ class MachineChecks:
         else:
             self._levels.entered(vp.index, source)
 
-    def _audit(self, now: int) -> None:
-        if now >= self._next_audit:
+    def _between_turns(self, now: int) -> None:
+        if self._translations.watching and now >= self._next_audit:
             self._next_audit = now + AUDIT_NS
             self._engine.audit()
+        for page in self._outputs.pages:
+            # Only the first read is told, which need not be one of the list.
+            self._watch(page, True)
+
+    def _watch(self, page: int, on: bool) -> None:
+        offset = self._machine.partition.memory.ram_offset(page)
+        if offset is not None:
+            self._engine.watch_page(offset, on)
+            self._machine.between_turns = self._between_turns
+
+    def _read(self, _: int, offset: int) -> None:
+        self._outputs.read(self._exits.position(), self._gpa(offset))
+
+    def _gpa(self, offset: int) -> int:
+        low = self._machine.partition.memory.size_below_4g
+        return offset if offset < low else offset - low + (4 << 30)
 
     def _stale(self, address: int, access: int, backing: int, gpa: int | None, since: int) -> None:
-        low = self._machine.partition.memory.size_below_4g
-        old = backing if backing < low else backing - low + (4 << 30)
-        self._translations.used(self._exits.position(), address, access, old, gpa, since)
+        position = self._exits.position()
+        self._translations.used(position, address, access, self._gpa(backing), gpa, since)
 
     def _found(self, finding: Finding) -> None:
         facts = self._facts

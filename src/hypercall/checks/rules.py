@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypercall.checks.check import Check
 from hypercall.checks.checker import STREAM_CHECKS
 from hypercall.checks.messages import MessageCheck
+from hypercall.checks.outputs import OutputCheck
 from hypercall.checks.rule import Rule
 from hypercall.checks.spinning import SpinCheck
 from hypercall.checks.translations import TranslationCheck
@@ -13,6 +14,7 @@ from hypercall.errors import InputError
 
 ALL_CHECKS: tuple[type[Check], ...] = (
     *STREAM_CHECKS,
+    OutputCheck,
     MessageCheck,
     SpinCheck,
     TrustLevelCheck,

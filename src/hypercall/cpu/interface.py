@@ -116,6 +116,15 @@ class Exits(Protocol):
         """
         ...
 
+    def watched_read(self, address: int, offset: int) -> None:
+        """A read by guest code of a page of RAM that is watched; it is carried out.
+
+        Args:
+            address: the guest-virtual address.
+            offset: the byte offset in RAM of what is read.
+        """
+        ...
+
     def control_write(self, register: int, value: int) -> bool:
         """A write of a control register that is intercepted.
 

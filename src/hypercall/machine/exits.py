@@ -104,6 +104,7 @@ class MachineExits:
         features: what CPUID returns.
         on_spin: called when a processor has executed PAUSE 16 times since the last time, where
             there are several.
+        on_read: called with the arguments of `watched_read`.
         on_stale: called with the arguments of `stale_translation`.
         on_triple_fault: called when a processor shuts down.
     """
@@ -125,6 +126,7 @@ class MachineExits:
         self._processor_msrs = ProcessorMsrs()
         self._board: Board
         self.on_spin: Callable[[], None] | None = None
+        self.on_read: Callable[[int, int], None] | None = None
         self.on_stale: Callable[[int, int, int, int | None, int], None] | None = None
         self.on_triple_fault: Callable[[], None] = lambda: None
 
@@ -324,6 +326,11 @@ class MachineExits:
         """A use of a translation that the paging structures do not give any more."""
         if self.on_stale is not None:
             self.on_stale(address, access, backing, gpa, since)
+
+    def watched_read(self, address: int, offset: int) -> None:
+        """A read of a page of RAM that is watched."""
+        if self.on_read is not None:
+            self.on_read(address, offset)
 
     def control_write(self, register: int, value: int) -> bool:
         """A write of CR0 or CR4 that a higher VTL may want to see."""

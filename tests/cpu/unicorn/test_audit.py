@@ -196,3 +196,39 @@ def test_entries_are_not_marked_without_audits() -> None:
     counters = run(f"{read()}\n{MOVE}\n{wait('a', 45)}\n{read()}", stale=False).machine
     assert counters.exit_counts()["hypercalls"] == 0
     assert counters.check().findings == []
+
+
+def test_atomic_accesses_use_old_translations_alike() -> None:
+    add = f"mov edi, {ADDRESS + 128}\nmov eax, 5\nlock xadd [rdi], rax\n{put('rax')}"
+    words, found = both(
+        f"{add}\n{MOVE}\n{wait('a', 45)}\n{add}\n{add}\nmov edi, {OTHER + 128}\nmov rax, [rdi]\n"
+        f"{put('rax')}",
+        4,
+    )
+    assert words == [0, 5, 10, 0]
+    assert len(found) == 1
+
+
+def test_the_first_read_of_a_watched_page_is_told_and_stores_are_not() -> None:
+    guest = Guest(
+        f"mov edi, {DATA}\nmov qword ptr [rdi], 7\nlock add qword ptr [rdi], 1\n"
+        f"mov edi, {DATA + PAGE + 8}\nmov rax, [rdi]\nmov rax, [rdi - 8]\n"
+        f"mov edi, {DATA}\nmov rax, [rdi]\n{put('rax')}",
+    )
+    machine = guest.machine()
+    seen: list[tuple[int, int]] = []
+    machine.check()._exits.on_read = lambda address, offset: seen.append((address, offset))
+    machine.check()._engine.watch_page(DATA + PAGE, True)
+    run = run_machine(machine)
+    assert run.words(1) == [8]
+    assert seen == [(DATA + PAGE + 8, DATA + PAGE + 8)]
+
+
+def test_a_page_is_watched_no_more() -> None:
+    machine = Guest(f"mov edi, {DATA}\nmov rax, [rdi]\n{put('rax')}").machine()
+    seen: list[int] = []
+    machine.check()._exits.on_read = lambda address, offset: seen.append(address)
+    machine.check()._engine.watch_page(DATA, True)
+    machine.check()._engine.watch_page(DATA, False)
+    run_machine(machine)
+    assert seen == []

@@ -29,6 +29,31 @@ cdef class Auditor(Contexts):
                 self.audit_context(index)
         self.table = saved
 
+    def watch_page(self, uint64_t offset, bint on):
+        """Lets reads of a page of RAM by guest code be told to the exit ``watched_read``.
+
+        Only the first read by each entry of a TLB is told, until this is called again.
+
+        Args:
+            offset: byte offset of the page in RAM.
+            on: whether they are told from now on.
+        """
+        cdef int index
+        if offset >= self.ram_size:
+            return
+        if not on:
+            self.pages[offset // PAGE] &= ~PAGE_WATCHED
+            return
+        if not self.audits:
+            self.start_audits(NEVER)
+        self.pages[offset // PAGE] |= PAGE_WATCHED
+        for index in range(self.context_count):
+            if mark_page(
+                self.cs + CS_TLB if index == self.current else self.contexts[index].tlb,
+                offset & ~<uint64_t>0xFFF,
+            ):
+                self.contexts[index].marks = True
+
     cdef void audit_context(self, int number):
         cdef Context *context = self.contexts[number]
         cdef uint8_t *env = self.context_env(number)
@@ -72,6 +97,29 @@ cdef class Auditor(Contexts):
         if loaded and marks_of(entry) & MARKED_CODE:
             # Blocks of the page are found by their addresses, without a look into the TLB.
             tb_flush_jmp_cache_x86_64(self.cs, page)
+
+
+cdef bint mark_page(uint8_t *tlb, uint64_t backing) noexcept nogil:
+    # Marks the loads and stores of all entries that lead to a page; returns whether there were any.
+    cdef uint64_t index, count
+    cdef uint8_t *entry
+    cdef int mode, access
+    cdef bint found = False
+    for mode in range(TLB_MODES):
+        count = (u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE)[0] >> ENTRY_SHIFT) + 1
+        entry = <uint8_t *>(u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE + 8)[0])
+        for index in range(count + TLB_VICTIMS):
+            if index == count:
+                entry = (
+                    tlb + TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE + TLB_DESCRIPTOR_VICTIMS
+                )
+            if u64(entry, ENTRY_PHYSICAL)[0] == backing:
+                for access in range(2):
+                    if grants(entry, access):
+                        mark(entry, access)
+                        found = True
+            entry += ENTRY_SIZE
+    return found
 
 
 cdef void intercept_flushes(uint8_t *env) noexcept:

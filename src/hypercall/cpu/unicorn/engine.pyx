@@ -161,6 +161,7 @@ cdef enum:
     PAGE_HAS_CODE = 1  # code was translated from it; no store reaches it unwatched
     PAGE_WRITTEN = 2  # the guest or the host has written it
     PAGE_MAY_WRITE = 4  # TLB entries may allow stores
+    PAGE_WATCHED = 8  # reads of it are to be told
     # The library may need several of its 512 temporaries for an instruction, and does not count.
     MOST_INSTRUCTIONS = 96
     # What the walk of the guest's paging structures returns where the table forbids an access.

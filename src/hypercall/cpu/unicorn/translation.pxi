@@ -468,6 +468,8 @@ cdef class Translator:
                     protection &= ~4
         if self.contexts[self.current].marks:
             unmark_page(self.cs, mode, address & ~<uint64_t>0xFFF)
+        if state & PAGE_WATCHED and access == 0 and not probe:
+            self.tell_read(address, backing, back)
         tlb_set_page_with_attrs_x86_64(
             self.cs, address & ~<uint64_t>0xFFF, backing, 0, protection, mode, size
         )
@@ -513,6 +515,10 @@ cdef class Translator:
         since = u64(entry, ENTRY_SINCE)[0] - 1
         if probe:
             return True
+        if access == 0 and self.pages[u64(entry, ENTRY_PHYSICAL)[0] >> 12] & PAGE_WATCHED:
+            self.tell_read(address, u64(entry, ENTRY_PHYSICAL)[0], back)
+        if u64(entry, ENTRY_SINCE)[0] == 0:
+            return True
         if self.agrees(self.env, mode, page, entry):
             u64(entry, ENTRY_SINCE)[0] = 0
         elif self.clock() - since >= self.patience:
@@ -522,6 +528,17 @@ cdef class Translator:
                 cpu_restore_state_x86_64(self.cs, back, True)
             self.tell_stale(address, access, mode, u64(entry, ENTRY_PHYSICAL)[0], since)
         return True
+
+    cdef void tell_read(self, uint64_t address, uint64_t backing, uintptr_t back):
+        if back:
+            cpu_restore_state_x86_64(self.cs, back, True)
+        self.in_violation = True
+        self.deferred = -1
+        try:
+            self.exits.watched_read(address, backing | (address & 0xFFF))
+        except BaseException as failure:
+            self.fail(failure)
+        self.in_violation = False
 
     cdef void tell_stale(self, uint64_t address, int access, int mode, uint64_t backing,
                          uint64_t since):
