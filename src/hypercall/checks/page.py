@@ -23,7 +23,8 @@ $ python examples/mistakes.py           # a guest that breaks each rule, and its
 An error is wrong by the specification, a warning is hardly meant; both end a strict run. Advice
 says what a better guest would do, and never ends a run. Each place in the guest is told once for
 each rule, with a count. The checks look and change nothing: a run is the same with and without
-them.
+them. A boot of Linux takes about 2 % more processor time with them, and 2 to 30 % more with
+`--check-stale` (`benchmarks/checks.py`, Linux 6.1 and 6.12 on 1, 2 and 4 processors).
 
 ```text
 error parameter-overlap x1: HvCallGetVpIndexFromApicId has its input list of 20 bytes at 0x210000
