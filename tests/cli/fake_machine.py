@@ -50,6 +50,9 @@ class FakeConsole:
     output: list[Callable[[bytes], None]] = field(default_factory=list)
     received: bytes = b""
 
+    def flush(self) -> None:
+        pass
+
     def feed(self, data: bytes) -> None:
         self.received += data
 

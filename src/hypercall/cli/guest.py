@@ -82,6 +82,9 @@ class GuestConsole(Protocol):
     def feed(self, data: bytes) -> None:
         """Have the guest receive bytes, as soon as it can take them."""
 
+    def flush(self) -> None:
+        """Write what the guest has not finished to write."""
+
 
 class DebugConnection(Protocol):
     """What carries the debug channel."""

@@ -170,6 +170,8 @@ class _Session:
             machine.host_poll = self._poll
             stack.enter_context(self._signals.ask(self._stop))
             result = self._run_machine(stack)
+            # Whoever stopped it wants to see how far it came.
+            machine.console.flush()
             coverage()
             findings = [] if options.check == "off" else machine.check().finish()
         self._progress.clear()

@@ -17,24 +17,41 @@ class Console:
 
     Attributes:
         output: called with every piece of output.
+        on_input: called with what the guest's port gets, when it gets it.
         panic: the line with which a Linux kernel said that it panicked, or None.
     """
 
-    not_state: ClassVar[tuple[str, ...]] = ("output",)
+    not_state: ClassVar[tuple[str, ...]] = ("on_input", "output")
 
     def __init__(self, serial: Serial) -> None:
         self._serial = serial
         self._line = b""
+        self._fed = b""
+        self.on_input: Callable[[bytes], None] | None = None
         self.panic: str | None = None
         self.output: list[Callable[[bytes], None]] = serial.sinks
         self.output.append(self._watch)
 
     def feed(self, data: bytes) -> None:
-        """Let the guest receive bytes, as soon as it can take them."""
-        self._serial.feed(data)
+        """Let the guest receive bytes, as soon as it can take them.
+
+        While code runs, they reach the port when the turn of the processor is over.
+        """
+        self._fed += data
+
+    def deliver(self) -> None:
+        """Hand the port what was fed."""
+        if self._fed:
+            data, self._fed = self._fed, b""
+            if self.on_input is not None:
+                self.on_input(data)
+            self._serial.feed(data)
 
     def flush(self) -> None:
-        """Hand on what the guest has written of an unfinished line."""
+        """Hand on what the guest has written of an unfinished line.
+
+        `Machine.run` does so where the guest has ended, not where it can go on.
+        """
         self._serial.flush()
 
     def _watch(self, data: bytes) -> None:

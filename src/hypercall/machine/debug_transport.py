@@ -181,7 +181,7 @@ class SocketTransport:
             self._listener = listen_tcp(specification.host, specification.port)
             self.place = place_of(self._listener)
             host, port = self._listener.getsockname()[:2]
-            channel.addresses = _addresses(host, port)
+            channel.connect(_addresses(host, port))
         self._listener.setblocking(False)
 
     @property

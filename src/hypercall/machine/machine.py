@@ -73,6 +73,13 @@ _LONG_TURN_NS = 20_000_000
 _LONG_TURN_ON_HOST_NS = 1_000_000
 _PANIC_GRACE_NS = 2_000_000_000
 _STACK_POINTER = 4
+# What the guest has not finished to say it says when it goes on.
+_TO_BE_CONTINUED = (
+    StopReason.UNTIL,
+    StopReason.PAUSED,
+    StopReason.DEBUGGER,
+    StopReason.LIMIT,
+)
 _EXIT_KINDS = (
     "hypercalls",
     "msr_reads",
@@ -111,21 +118,18 @@ class Machine:
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
             the guest got input meanwhile. None polls nothing.
+        input_source: called between turns to give the guest what comes for it, beside
+            `host_poll`; it returns whether virtual time has passed by it.
+        on_host_wait: called with the nanoseconds of virtual time that are about to pass because
+            a processor waited for the debugger that long.
         state_holders: objects whose state snapshots of the machine are to hold too, for instance
             what an observer has counted.
     """
 
     # Who watches and serves the machine stays when the machine goes back to a snapshot.
     not_state: ClassVar[tuple[str, ...]] = (
-        *(
-            "between_turns",
-            "checks",
-            "configuration",
-            "dispatcher",
-            "host_poll",
-            "state_holders",
-            "trace",
-        ),
+        *("between_turns", "checks", "configuration", "dispatcher", "host_poll"),
+        *("input_source", "on_host_wait", "state_holders", "trace"),
         *("_arena", "_call_observers", "_debug_transport", "_engine", "_exits", "_handlers"),
         *("_interrupted", "_ram", "debugging"),
     )
@@ -144,6 +148,8 @@ class Machine:
         )
         self.trace = TraceHub()
         self.host_poll: Callable[[float], bool] | None = None
+        self.input_source: Callable[[], bool] | None = None
+        self.on_host_wait: Callable[[int], None] | None = None
         self.state_holders: list[object] = []
         self._engine = Engine(self._ram, self._arena)
         self._engine.spin_exits = len(partition_configuration.processors) > 1
@@ -299,7 +305,8 @@ class Machine:
             while reason is None:
                 reason = self._turn(limit_ns, until)
         finally:
-            self.console.flush()
+            if reason not in _TO_BE_CONTINUED:
+                self.console.flush()
             if self._debug_transport is not None:
                 self._debug_transport.flush()
         if self.console.panic is not None and reason in (
@@ -310,7 +317,7 @@ class Machine:
         ):
             reason = StopReason.PANIC
         detail = self._detail or (self.console.panic or "")
-        if reason not in (StopReason.UNTIL, StopReason.PAUSED, StopReason.DEBUGGER):
+        if reason not in _TO_BE_CONTINUED or reason is StopReason.LIMIT:
             self.emit(reason.name.lower().replace("_", "-"), detail or REASON_TEXTS[reason])
         return RunResult(
             reason,
@@ -352,10 +359,8 @@ class Machine:
         unfinished = self._turn_unfinished
         if not unfinished and self._panic_overdue(now):
             return StopReason.PANIC
-        if self.host_poll is not None:
-            self.host_poll(0.0)
-        if self._debug_transport is not None:
-            self._debug_transport.poll()
+        if self._take_inputs():
+            return None
         runnable = processors.runnable()
         if unfinished and engine.count < processors.turn_end and processors.current in runnable:
             processors.continue_turn(limit_ns)
@@ -370,6 +375,16 @@ class Machine:
             length = alone if self._turn_is_long else self._turns.length()
             processors.begin_turn(length // engine.factor, limit_ns)
         return self._run_engine(limit_ns)
+
+    def _take_inputs(self) -> bool:
+        """Give the guest what has come for it, and return whether time passed by it."""
+        if self.host_poll is not None:
+            self.host_poll(0.0)
+        if self._debug_transport is not None:
+            self._debug_transport.poll()
+        passed = self.input_source is not None and self.input_source()
+        self.console.deliver()
+        return passed
 
     def _run_engine(self, limit_ns: int | None) -> StopReason | None:
         engine, processors, debugging = self._engine, self.processors, self.debugging
@@ -424,7 +439,10 @@ class Machine:
         started = time.monotonic_ns()
         came = transport.poll(max(0, wake - now) / 1e9)
         if came and not self._engine.host_time:
-            self._engine.skew += min(time.monotonic_ns() - started, max(0, wake - now))
+            waited = min(time.monotonic_ns() - started, max(0, wake - now))
+            if self.on_host_wait is not None:
+                self.on_host_wait(waited)
+            self._engine.skew += waited
         return came
 
     def _panic_overdue(self, now: int) -> bool:

@@ -42,14 +42,17 @@ class DebugChannel:
         capacity: how many bytes each buffer holds; what is in it stays if that becomes less.
         listeners: called with no arguments whenever the debugger has sent something, or the guest
             has taken or dropped what there was.
+        on_exchange: called whenever the debugger has connected, sent or received, with what it
+            sent and the number of bytes that it took.
         on_full: called with no arguments whenever something that the guest posts finds no room.
     """
 
-    not_state: ClassVar[tuple[str, ...]] = ("listeners",)
+    not_state: ClassVar[tuple[str, ...]] = ("listeners", "on_exchange")
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.addresses = ConnectionAddresses()
         self.listeners: list[Callable[[], None]] = []
+        self.on_exchange: Callable[[bytes, int], None] | None = None
         self.capacity = capacity
         self.on_full: Callable[[], None] | None = None
         self._outgoing = bytearray()
@@ -73,6 +76,15 @@ class DebugChannel:
 
     # --- the debugger's end --------------------------------------------------------------------
 
+    def connect(self, addresses: ConnectionAddresses) -> None:
+        """Say what the two ends of the connection are from now on."""
+        self.addresses = addresses
+        self._exchanged(b"", 0)
+
+    def _exchanged(self, sent: bytes, taken: int) -> None:
+        if self.on_exchange is not None:
+            self.on_exchange(sent, taken)
+
     def send(self, data: bytes) -> int:
         """Send bytes to the guest.
 
@@ -81,6 +93,7 @@ class DebugChannel:
         """
         taken = data[: self.room]
         if taken:
+            self._exchanged(taken, 0)
             self._incoming += taken
             self._activity = True
             self._tell()
@@ -90,6 +103,8 @@ class DebugChannel:
         """Take bytes that the guest has posted, at most `limit`."""
         data = bytes(self._outgoing if limit is None else self._outgoing[:limit])
         del self._outgoing[: len(data)]
+        if data:
+            self._exchanged(b"", len(data))
         return data
 
     # --- the guest's end -----------------------------------------------------------------------

@@ -1,0 +1,191 @@
+"""Recordings in files: a guest, the machine for it, and all that came from outside."""
+
+import json
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hypercall.errors import InputError
+from hypercall.machine.configuration import MachineConfiguration
+from hypercall.machine.result import RunResult, StopReason
+from hypercall.recording.inputs import Input, InputPlayer
+from hypercall.snapshot.container import is_container, read_container, write_container
+from hypercall.snapshot.encoding import Decoder, Encoder
+from hypercall.version import package_version
+
+if TYPE_CHECKING:
+    from hypercall.machine.machine import Machine
+
+MAGIC = b"HCRUN\r\n\0"
+FORMAT = 1
+"""The version of the format."""
+
+_LARGEST = 8 << 30
+_MOST_INPUTS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What was loaded.
+
+    Attributes:
+        image: the image.
+        name: what it is called.
+        initrd: the initial RAM disk, or None.
+        append: the command line.
+        entry: where a bzImage is entered.
+        image_format: ``auto``, or ``flat`` for any bytes.
+    """
+
+    image: bytes
+    name: str = "image"
+    initrd: bytes | None = None
+    append: str = ""
+    entry: Literal["vmlinux", "decompressor"] = "vmlinux"
+    image_format: Literal["auto", "flat"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended, as far as another run of it must end in the same way.
+
+    Attributes:
+        reason: why it ended.
+        virtual_ns: the virtual time.
+        executed: bytes of guest code executed.
+        exits: how often each kind of exit came.
+    """
+
+    reason: StopReason
+    virtual_ns: int
+    executed: int
+    exits: dict[str, int]
+
+    @classmethod
+    def of(cls, result: RunResult) -> "End":
+        """Return how a run ended."""
+        return cls(result.reason, result.virtual_ns, result.executed, dict(result.exits))
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run that can be had again.
+
+    Attributes:
+        configuration: what the machine was made of.
+        guest: what was loaded.
+        faults: the faults that were injected, as users write them.
+        inputs: what came from outside.
+        end: how it ended, or None while nobody knows.
+        version: the version of hypercall that ran it.
+    """
+
+    configuration: MachineConfiguration
+    guest: Guest
+    faults: tuple[str, ...] = ()
+    inputs: list[Input] = field(default_factory=list)
+    end: End | None = None
+    version: str = field(default_factory=package_version)
+
+    def machine(self) -> "Machine":
+        """Make the machine, with the guest loaded and the inputs to come."""
+        # Not at the top: it takes a moment.
+        from hypercall.machine.machine import Machine
+
+        machine = Machine(self.configuration)
+        guest = self.guest
+        machine.load(
+            guest.image,
+            guest.initrd,
+            guest.append,
+            entry=guest.entry,
+            image_format=guest.image_format,
+        )
+        for fault in self.faults:
+            machine.inject(fault)
+        InputPlayer(machine, self.inputs)
+        return machine
+
+    @property
+    def limit_ns(self) -> int | None:
+        """The virtual time at which somebody stopped the run, or None if the guest ended it."""
+        end = self.end
+        if end is None or end.reason not in _STOPPED:
+            return None
+        return end.virtual_ns
+
+    def save(self, path: Path) -> None:
+        """Write it to a file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        encoder = Encoder({})
+        configuration = {
+            each.name: getattr(self.configuration, each.name) for each in fields(self.configuration)
+        }
+        guest, end = self.guest, self.end
+        head = {
+            "hypercall": self.version,
+            "configuration": encoder.encode(configuration),
+            "nodes": encoder.nodes,
+            "guest": [guest.name, guest.append, guest.entry, guest.image_format],
+            "faults": list(self.faults),
+            "inputs": [each.to_json() for each in self.inputs],
+            "end": end and [end.reason.name, end.virtual_ns, end.executed, end.exits],
+        }
+        parts = {"head": json.dumps(head).encode(), "image": guest.image}
+        if guest.initrd is not None:
+            parts["initrd"] = guest.initrd
+        write_container(path, MAGIC, FORMAT, parts)
+
+    @classmethod
+    def load(cls, path: Path) -> "Recording":
+        """Read it from a file.
+
+        Raises:
+            InputError: it is no recording, or damaged.
+        """
+        parts = read_container(path, MAGIC, FORMAT, "a recording of hypercall", _LARGEST)
+        try:
+            return cls._from_parts(parts)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"{path} is damaged ({type(error).__name__}: {error}): record the run anew"
+            ) from None
+
+    @classmethod
+    def _from_parts(cls, parts: dict[str, bytes]) -> "Recording":
+        head: dict[str, Any] = json.loads(parts["head"])
+        name, append, entry, image_format = head["guest"]
+        if entry not in ("vmlinux", "decompressor") or image_format not in ("auto", "flat"):
+            raise ValueError("its guest")
+        inputs = head["inputs"]
+        if len(inputs) > _MOST_INPUTS:
+            raise ValueError("too many inputs")
+        values = Decoder(head["nodes"], {}).decode(head["configuration"])
+        end = None
+        if head["end"] is not None:
+            reason, virtual_ns, executed, exits = head["end"]
+            end = End(StopReason[reason], int(virtual_ns), int(executed), dict(exits))
+        if not isinstance(values.get("date"), datetime):
+            raise ValueError("its date")
+        return cls(
+            MachineConfiguration(**values),
+            Guest(parts["image"], str(name), parts.get("initrd"), str(append), entry, image_format),
+            tuple(map(str, head["faults"])),
+            [Input.from_json(each) for each in inputs],
+            end,
+            str(head["hypercall"]),
+        )
+
+
+_STOPPED = (StopReason.INTERRUPTED, StopReason.LIMIT, StopReason.PAUSED, StopReason.UNTIL)
+
+
+def is_recording(path: Path) -> bool:
+    """Return whether a file looks like a recording."""
+    return is_container(path, MAGIC)
