@@ -90,7 +90,7 @@ def test_a_mistake_is_one_line(
 
 
 def test_every_kind_and_key_is_on_their_page() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "faults" / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
     for kind in KINDS:
         assert f"`{kind}" in page
     for key in KEYS:

@@ -132,7 +132,7 @@ def test_one_sentence() -> None:
 
 
 def test_every_option_is_on_its_page() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "faults" / "sweep.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text()
     commands = getattr(typer.main.get_command(app.app), "commands")  # noqa: B009
     options = {option for each in commands["sweep"].params for option in each.opts}
     assert "--drop" in options
