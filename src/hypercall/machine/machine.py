@@ -1,65 +1,49 @@
 """A machine: a partition, the board around it and the engine that runs its processors."""
 
-import contextlib
 import hashlib
-import math
-import mmap
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from hypercall.abi.dispatcher import Dispatcher
 from hypercall.abi.given_registers import GivenRegisters
 from hypercall.abi.outcome import Outcome
-from hypercall.abi.record import CallRecord
 from hypercall.abi.reply import Handler
-from hypercall.calls import HANDLERS
-from hypercall.cpu.interface import MODE_LONG
 from hypercall.cpu.unicorn.engine import Engine
-from hypercall.cpu.unicorn.memory_map import MemoryMap
-from hypercall.errors import GuestMemoryError, InputError
+from hypercall.errors import InputError
 from hypercall.faults.armed import ArmedFault
 from hypercall.faults.fault import Fault
 from hypercall.faults.injector import Faults
-from hypercall.machine.board import DEVICE_PAGES, Board
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.debug_transport import DebugTransport, open_debug_transport
 from hypercall.machine.debugging import Debugging
-from hypercall.machine.devices.msi_test_device import MsiTestDevice
-from hypercall.machine.devices.synic_test_device import SynicTestDevice
 from hypercall.machine.entry_registers import load_entry
-from hypercall.machine.exits import MachineExits
 from hypercall.machine.fault_host import MachineFaultHost
-from hypercall.machine.host_memory import HostMemory
+from hypercall.machine.guest_view import GuestView
 from hypercall.machine.host_port import HostPort
 from hypercall.machine.loader_memory import GuestLoaderMemory
-from hypercall.machine.loaders import EntryState, load_image
-from hypercall.machine.processors import Processors
-from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
+from hypercall.machine.loaders import load_image
+from hypercall.machine.observation import CallObserver, Observation
+from hypercall.machine.parts import MachineParts
+from hypercall.machine.result import (
+    REASON_TEXTS,
+    TO_BE_CONTINUED,
+    RunResult,
+    StopReason,
+    exit_counts,
+)
+from hypercall.machine.run_loop import RunLoop
 from hypercall.machine.turns import Turns
-from hypercall.machine.vmbus import VmbusContactPoint
-from hypercall.partition.clock import ReferenceClock
+from hypercall.machine.users import remember_users
 from hypercall.partition.debug_channel import DebugChannel
-from hypercall.partition.memory import GuestMemory, Permission
-from hypercall.partition.partition import ARENA_PAGES, Partition
+from hypercall.partition.memory import Permission
 from hypercall.partition.ports import MESSAGE_BUFFERS
 from hypercall.partition.synic import EVENT_FLAGS_PER_SINT
-from hypercall.partition.virtual_processor import VirtualProcessor, VirtualProcessorVtl
-from hypercall.tlfs.calls import DECLARATIONS, Call
+from hypercall.partition.virtual_processor import VirtualProcessor
+from hypercall.tlfs.calls import Call
 from hypercall.tlfs.registers import RegisterName
 from hypercall.trace.description import RunDescription
-from hypercall.trace.events import (
-    ConsoleEvent,
-    HaltEvent,
-    HypercallEvent,
-    MachineEvent,
-    MessageEvent,
-    Position,
-)
 from hypercall.trace.hub import TraceHub
-from hypercall.trace.kallsyms import find_kallsyms
-from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
+from hypercall.trace.symbols import SymbolTable
 
 if TYPE_CHECKING:
     from hypercall.checks.machine_checks import MachineChecks
@@ -67,36 +51,6 @@ if TYPE_CHECKING:
     from hypercall.snapshot.snapshot import Snapshot
 
 _PAGE = 4096
-# While one processor runs alone its turn ends only so that the user can be heard.
-_LONG_TURN_NS = 20_000_000
-# By the host's clock the end of a run is only looked for between turns.
-_LONG_TURN_ON_HOST_NS = 1_000_000
-_PANIC_GRACE_NS = 2_000_000_000
-_STACK_POINTER = 4
-# What the guest has not finished to say it says when it goes on.
-_TO_BE_CONTINUED = (
-    StopReason.UNTIL,
-    StopReason.PAUSED,
-    StopReason.DEBUGGER,
-    StopReason.LIMIT,
-)
-_EXIT_KINDS = (
-    "hypercalls",
-    "msr_reads",
-    "msr_writes",
-    "cpuid",
-    "port_reads",
-    "port_writes",
-    "mmio_reads",
-    "mmio_writes",
-    "halts",
-    "pauses",
-    "exceptions",
-    "interrupts",
-    "violations",
-)
-
-CallObserver = Callable[[HypercallEvent], None]
 
 
 class Machine:
@@ -130,87 +84,56 @@ class Machine:
     not_state: ClassVar[tuple[str, ...]] = (
         *("between_turns", "checks", "configuration", "dispatcher", "host_poll"),
         *("input_source", "on_host_wait", "state_holders", "trace"),
-        *("_arena", "_call_observers", "_debug_transport", "_engine", "_exits", "_handlers"),
-        *("_interrupted", "_ram", "debugging"),
+        *("_arena", "_engine", "_exits", "_handlers", "debugging"),
     )
 
     def __init__(self, configuration: MachineConfiguration | None = None) -> None:
         self.configuration = configuration or MachineConfiguration()
-        partition_configuration = self.configuration.partition_configuration()
-        self._ram = _allocate(partition_configuration.memory_size)
-        self._arena = _allocate(ARENA_PAGES * _PAGE)
-        vtl_count = partition_configuration.vtl_count
-        memory = GuestMemory(
-            memoryview(self._ram),
-            memoryview(self._arena),
-            address_bits=partition_configuration.address_bits,
-            vtl_count=vtl_count,
-        )
         self.trace = TraceHub()
+        self.between_turns: Callable[[int], None] | None = None
         self.host_poll: Callable[[float], bool] | None = None
         self.input_source: Callable[[], bool] | None = None
         self.on_host_wait: Callable[[int], None] | None = None
         self.state_holders: list[object] = []
-        self._engine = Engine(self._ram, self._arena)
-        self._engine.spin_exits = len(partition_configuration.processors) > 1
-        if self.configuration.time == "host":
-            self._engine.use_host_time()
-        self.processors = Processors(self._engine, HostMemory(self._ram))
-        self.partition = Partition(
-            partition_configuration,
-            memory,
-            self.processors,
-            clock=ReferenceClock(self._engine.time),
+        self.checks: MachineChecks | None = None
+        parts = MachineParts(self.configuration, self.trace)
+        self._engine = parts.engine
+        self._arena = parts.arena
+        self._exits = parts.exits
+        self._handlers = parts.handlers
+        self.processors = parts.processors
+        self.partition = parts.partition
+        self.dispatcher = parts.dispatcher
+        self.board = parts.board
+        self.console = parts.board.console
+        self.vmbus = parts.vmbus
+        self.debugging = Debugging(parts.engine, parts.processors)
+        self._loop = RunLoop(
+            self,
+            engine=parts.engine,
+            processors=parts.processors,
+            partition=parts.partition,
+            console=self.console,
+            debugging=self.debugging,
+            end=parts.end,
+            turns=Turns(parts.partition.processors, self.configuration.seed),
         )
-        memory_map = MemoryMap(self._engine, memory, DEVICE_PAGES, vtl_count)
-        memory.listener = memory_map
-        self.processors.attach(self.partition, memory_map)
-        self._handlers = dict(HANDLERS)
-        self.dispatcher = Dispatcher(
-            self.partition, DECLARATIONS, self._handlers, now=self._engine.time
+        self._view = GuestView(parts.engine, parts.processors, parts.partition)
+        self._observation = Observation(
+            self.trace,
+            parts.exits,
+            parts.dispatcher,
+            parts.engine,
+            parts.processors,
+            parts.partition,
+            self.console,
+            self._view,
         )
-        self._exits = MachineExits(self.partition, self.processors, self.dispatcher, self.trace)
-        self._engine.attach(self._exits)
-        self.board = Board(
-            self.partition,
-            self.configuration.date,
-            power_off=lambda: self._stop(StopReason.POWER_OFF),
-            reset=lambda: self._stop(StopReason.RESET),
-            debug_exit=self._debug_exit,
-        )
-        self.console = self.board.console
-        self._exits.attach(self._engine, self.board)
-        self._exits.on_triple_fault = lambda: self._stop(StopReason.TRIPLE_FAULT)
-        self.processors.external_interrupt = self.board.external_interrupt
-        self.processors.on_wake = self._shorten_turn
-        self.processors.on_rest = self._trace_rest
-        self.partition.on_delivery = self._trace_delivery
-        self.processors.on_reset = lambda: self._stop(StopReason.RESET)
-        self.processors.on_crash = self._crash
-        self.vmbus = VmbusContactPoint(self.partition)
-        self.board.bus.add(SynicTestDevice(self.partition))
-        self.board.bus.add(MsiTestDevice(self.partition))
-        self._turns = Turns(self.partition.processors, self.configuration.seed)
-        self._turn_is_long = False
-        self._turn_unfinished = False
-        self.debugging = Debugging(self._engine, self.processors)
-        self._stop_reason: StopReason | None = None
-        self._exit_code: int | None = None
-        self._detail = ""
-        self._interrupted = False
-        self._paused = False
-        self._debug_transport: DebugTransport | None = None
-        self._panic_at: int | None = None
-        self._entry: EntryState | None = None
         self._image: str | None = None
         self._append: str | None = None
-        self._kernel_symbols = LazySymbols(self._find_symbols)
-        self._call_site_hint: int | None = None
-        self._call_observers: dict[int, list[CallObserver]] = {}
-        self.faults = Faults(MachineFaultHost(self, self._engine, self._exits, self._call_site))
-        self.checks: MachineChecks | None = None
-        self.between_turns: Callable[[int], None] | None = None
-        self.console.output.append(self._trace_console)
+        self.faults = Faults(
+            MachineFaultHost(self, parts.engine, parts.exits, self._view.call_site)
+        )
 
     # --- loading -------------------------------------------------------------------------------
 
@@ -250,7 +173,7 @@ class Machine:
         )
         context = self.processors.context(self.partition.bootstrap)
         load_entry(self.processors.registers, context, state)
-        self._entry = state
+        self._view.entry = state
         self._image = image.name if isinstance(image, Path) else None
         self._append = append or None
 
@@ -263,12 +186,12 @@ class Machine:
 
     def interrupt(self) -> None:
         """Let `run` return soon; may be called from a signal handler."""
-        self._interrupted = True
+        self._loop.interrupted = True
 
     @property
     def interrupt_requested(self) -> bool:
         """Whether `interrupt` was called and `run` has not yet returned for it."""
-        return self._interrupted
+        return self._loop.interrupted
 
     def pause(self) -> None:
         """Let `run` return before the next block of code, with ``PAUSED``.
@@ -276,8 +199,7 @@ class Machine:
         For subscribers of events: the call or access that they were told of is done when `run`
         returns, and nothing after it.
         """
-        self._paused = True
-        self.processors.interrupt_turn()
+        self._loop.pause()
 
     def run(
         self,
@@ -294,182 +216,14 @@ class Machine:
         Returns:
             how the run ended; it can be called again unless the guest has ended.
         """
-        if self._entry is None:
+        if self._view.entry is None:
             raise InputError("nothing is loaded: call load() with an image first")
-        self._stop_reason = None
-        self._connect_observers()
-        self.debugging.begin_run()
-        started = time.monotonic()
-        reason: StopReason | None = None
-        try:
-            while reason is None:
-                reason = self._turn(limit_ns, until)
-        finally:
-            if reason not in _TO_BE_CONTINUED:
-                self.console.flush()
-            if self._debug_transport is not None:
-                self._debug_transport.flush()
-        if self.console.panic is not None and reason in (
-            StopReason.RESET,
-            StopReason.DEADLOCK,
-            StopReason.TRIPLE_FAULT,
-            StopReason.LIMIT,
-        ):
-            reason = StopReason.PANIC
-        detail = self._detail or (self.console.panic or "")
-        if reason not in _TO_BE_CONTINUED or reason is StopReason.LIMIT:
-            self.emit(reason.name.lower().replace("_", "-"), detail or REASON_TEXTS[reason])
-        return RunResult(
-            reason,
-            self._exit_code,
-            self.time_ns,
-            time.monotonic() - started,
-            self._engine.count,
-            self.exit_counts(),
-            detail,
-        )
-
-    def _turn(self, limit_ns: int | None, until: Callable[[], bool] | None) -> StopReason | None:
-        """Run one turn of one processor, or let the time pass in which all rest."""
-        engine = self._engine
-        partition = self.partition
-        if self._stop_reason is not None:
-            return self._stop_reason
-        if self._interrupted:
-            self._interrupted = False
-            return StopReason.INTERRUPTED
-        if self._paused:
-            self._paused = False
-            return StopReason.PAUSED
-        if self.debugging.in_block:
-            # Nothing may come between, or the run would not be what it is without a debugger.
-            self.processors.continue_turn(limit_ns)
-            return self._run_engine(limit_ns)
-        now = engine.time()
-        if self.between_turns is not None:
-            self.between_turns(now)
-        partition.timers.run_due(now)
-        if self._stop_reason is not None:
-            return self._stop_reason
-        if limit_ns is not None and now >= limit_ns:
-            return StopReason.LIMIT
-        if until is not None and until():
-            return StopReason.UNTIL
-        processors = self.processors
-        unfinished = self._turn_unfinished
-        if not unfinished and self._panic_overdue(now):
-            return StopReason.PANIC
-        if self._take_inputs():
-            return None
-        runnable = processors.runnable()
-        if unfinished and engine.count < processors.turn_end and processors.current in runnable:
-            processors.continue_turn(limit_ns)
-        elif not runnable:
-            self._turn_unfinished = False
-            return self._rest(now, limit_ns)
-        else:
-            self._turn_is_long = len(runnable) == 1
-            vp = self._turns.next(runnable)
-            processors.load(vp)
-            alone = _LONG_TURN_ON_HOST_NS if engine.host_time else _LONG_TURN_NS
-            length = alone if self._turn_is_long else self._turns.length()
-            processors.begin_turn(length // engine.factor, limit_ns)
-        return self._run_engine(limit_ns)
-
-    def _take_inputs(self) -> bool:
-        """Give the guest what has come for it, and return whether time passed by it."""
-        if self.host_poll is not None:
-            self.host_poll(0.0)
-        if self._debug_transport is not None:
-            self._debug_transport.poll()
-        passed = self.input_source is not None and self.input_source()
-        self.console.deliver()
-        return passed
-
-    def _run_engine(self, limit_ns: int | None) -> StopReason | None:
-        engine, processors, debugging = self._engine, self.processors, self.debugging
-        debugging.begin_turn(processors.current)
-        engine.run()
-        processors.end_turn()
-        stopped = debugging.end_turn(processors.current)
-        # A run in pieces is the same as one in one piece: who was interrupted goes on.
-        self._turn_unfinished = engine.count < processors.turn_end and (
-            stopped or self._paused or (limit_ns is not None and engine.time() >= limit_ns)
-        )
-        if not self._turn_unfinished and not debugging.in_block:
-            self._turn_is_long = False
-        return StopReason.DEBUGGER if stopped else None
-
-    def _shorten_turn(self) -> None:
-        """Another processor woke in a turn that is long because there was no other."""
-        if self._turn_is_long:
-            self._turn_is_long = False
-            self.processors.shorten_turn(self._turns.length() // self._engine.factor)
-
-    def _rest(self, now: int, limit_ns: int | None) -> StopReason | None:
-        """Let the clock reach the next deadline, for no processor can run before."""
-        deadline = self.partition.timers.next_deadline()
-        wake = deadline if limit_ns is None or deadline is None else min(deadline, limit_ns)
-        transport = self._debug_transport
-        if (
-            transport is not None
-            and transport.receives
-            and wake is not None
-            and self.partition.debug_waits.latest_deadline > now
-        ):
-            if self._debugger_came(transport, now, wake):
-                return None
-        elif self.host_poll is not None:
-            # Somebody listens: time passes as on a real machine.
-            seconds = math.inf if wake is None else max(0, wake - now) / 1e9
-            if self.host_poll(seconds):
-                return None
-            if wake is None:
-                return None if self._interrupted else StopReason.DEADLOCK
-        elif wake is None:
-            return StopReason.DEADLOCK
-        elif self._engine.host_time:
-            time.sleep(max(0, wake - now) / 1e9)
-        if not self._engine.host_time:
-            self._engine.skew += max(0, wake - now)
-        return None
-
-    def _debugger_came(self, transport: DebugTransport, now: int, wake: int) -> bool:
-        """Wait for the debugger while a processor waits for it."""
-        started = time.monotonic_ns()
-        came = transport.poll(max(0, wake - now) / 1e9)
-        if came and not self._engine.host_time:
-            waited = min(time.monotonic_ns() - started, max(0, wake - now))
-            if self.on_host_wait is not None:
-                self.on_host_wait(waited)
-            self._engine.skew += waited
-        return came
-
-    def _panic_overdue(self, now: int) -> bool:
-        # A kernel that panicked may still have something to say, or may reset the machine.
-        if self.console.panic is None:
-            return False
-        if self._panic_at is None:
-            self._panic_at = now
-        return now >= self._panic_at + _PANIC_GRACE_NS
-
-    def _stop(self, reason: StopReason) -> None:
-        if self._stop_reason is None:
-            self._stop_reason = reason
-        self._engine.stop()
-
-    def _debug_exit(self, value: int) -> None:
-        self._exit_code = value
-        self._stop(StopReason.DEBUG_EXIT)
-
-    def _crash(self, parameters: Sequence[int], message: bytes | None) -> None:
-        values = ", ".join(f"{parameter:#x}" for parameter in parameters)
-        self._detail = f"the guest reported a crash ({values})"
-        lines = (message or b"").decode("utf-8", "replace").splitlines()
-        said = [line.strip() for line in lines if "panic" in line.lower()]
-        if said:
-            self._detail += f": {said[-1]}"
-        self._stop(StopReason.PANIC)
+        self._observation.connect()
+        result = self._loop.run(limit_ns, until)
+        reason = result.reason
+        if reason not in TO_BE_CONTINUED or reason is StopReason.LIMIT:
+            self.emit(reason.name.lower().replace("_", "-"), result.detail or REASON_TEXTS[reason])
+        return result
 
     # --- snapshots -----------------------------------------------------------------------------
 
@@ -543,37 +297,19 @@ class Machine:
         Raises:
             GuestMemoryError: an address is not mapped.
         """
-        context = self.processors.context(vp)
-        parts = []
-        while length > 0:
-            gpa = self._engine.translate(context, address)
-            if gpa is None:
-                raise GuestMemoryError(address, "read")
-            size = min(length, _PAGE - address % _PAGE)
-            parts.append(self.partition.memory.read(gpa, size, vp.active_vtl))
-            address += size
-            length -= size
-        return b"".join(parts)
+        return self._view.read_virtual(vp, address, length)
 
     def symbol(self, address: int) -> str | None:
         """The guest's name for a guest-virtual address, as ``name+0x1a``, or None."""
-        return self._kernel_symbols.lookup(address)
+        return self._view.symbols.lookup(address)
 
     def symbol_table(self) -> SymbolTable | None:
         """The guest's names with their addresses, or None if there are none (yet)."""
-        return self._kernel_symbols.table()
-
-    def _find_symbols(self) -> SymbolTable | None:
-        entry = self._entry
-        if entry is not None and entry.symbols is not None:
-            with contextlib.suppress(InputError):
-                return symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
-        return find_kallsyms(self.partition.memory.ram, self._call_site_hint)
+        return self._view.symbols.table()
 
     def exit_counts(self) -> dict[str, int]:
         """How often each kind of exit came since the machine was made."""
-        counters = self._engine.counters()
-        return {name: counters[name] for name in _EXIT_KINDS}
+        return exit_counts(self._engine)
 
     def registers(self, vp_index: int = 0) -> dict[str, int]:
         """The general and control registers of a virtual processor, by their names.
@@ -581,11 +317,7 @@ class Machine:
         Raises:
             InputError: there is no such virtual processor.
         """
-        context = self.processors.context(self.vp(vp_index))
-        names = [*(RegisterName(RegisterName.RAX + number) for number in range(16))]
-        names += [RegisterName.RIP, RegisterName.RFLAGS, RegisterName.CR0, RegisterName.CR2]
-        names += [RegisterName.CR3, RegisterName.CR4, RegisterName.EFER]
-        return {name.name.lower(): self.processors.registers.read(context, name) for name in names}
+        return self._view.read_registers(vp_index)
 
     def write_register(self, vp_index: int, name: RegisterName, value: int) -> None:
         """Set a register of a virtual processor, between runs.
@@ -593,14 +325,7 @@ class Machine:
         Raises:
             InputError: there is no such virtual processor, or it has no such register.
         """
-        context = self.processors.context(self.vp(vp_index))
-        try:
-            self.processors.registers.write(context, name, value)
-        except KeyError:
-            raise InputError(
-                f"{name.name} is not a register of the processor: "
-                "use the partition's MSRs and registers for the others"
-            ) from None
+        self._view.write_register(vp_index, name, value)
 
     def vp(self, index: int) -> VirtualProcessor:
         """The virtual processor of a VP index.
@@ -608,13 +333,7 @@ class Machine:
         Raises:
             InputError: there is no such virtual processor.
         """
-        vp = self.partition.by_index.get(index)
-        if vp is None:
-            raise InputError(
-                f"there is no virtual processor {index}: give an index below "
-                f"{len(self.partition.processors)}"
-            )
-        return vp
+        return self._view.vp(index)
 
     def connect_debugger(self, place: str) -> DebugTransport:
         """Carry the debug channel to the host, in place of where it was carried before.
@@ -631,11 +350,12 @@ class Machine:
         Raises:
             InputError: the place means nothing, or cannot be had.
         """
-        if self._debug_transport is not None:
-            self._debug_transport.close()
-            self._debug_transport = None
-        self._debug_transport = open_debug_transport(place, self.debug_channel)
-        return self._debug_transport
+        loop = self._loop
+        if loop.transport is not None:
+            loop.transport.close()
+            loop.transport = None
+        loop.transport = open_debug_transport(place, self.debug_channel)
+        return loop.transport
 
     def serve_gdb(self, place: str) -> "GdbServer":
         """Let a real gdb debug the guest that is loaded: ``serve_gdb(":1234").run()``.
@@ -821,8 +541,7 @@ class Machine:
 
     def emit(self, kind: str, text: str) -> None:
         """Tell the subscribers something about the machine as a whole."""
-        if self.trace.wants(MachineEvent):
-            self.trace.emit(MachineEvent(self._exits.position(), kind, text))
+        self._observation.emit(kind, text)
 
     def on(self, call: Call) -> Callable[[CallObserver], CallObserver]:
         """Decorate a function to be called with each `HypercallEvent` of a call.
@@ -832,7 +551,7 @@ class Machine:
         """
 
         def register(observer: CallObserver) -> CallObserver:
-            self._call_observers.setdefault(int(call), []).append(observer)
+            self._observation.call_observers.setdefault(int(call), []).append(observer)
             return observer
 
         return register
@@ -859,84 +578,7 @@ class Machine:
         It is what `restore` leaves as it is: subscribers, observers, handlers, console outputs,
         the poll, breakpoints and watchpoints.
         """
-        subscribers = self.trace.remember()
-        observers = {code: list(each) for code, each in self._call_observers.items()}
-        handlers, outputs = dict(self._handlers), list(self.console.output)
-        poll, holders, debugging = self.host_poll, list(self.state_holders), self.debugging
-        breakpoints, watchpoints = debugging.breakpoints, debugging.watchpoints
-
-        def go_back() -> None:
-            subscribers()
-            self._call_observers = {code: list(each) for code, each in observers.items()}
-            if self._handlers != handlers:
-                self._handlers.clear()
-                self._handlers.update(handlers)
-                self.dispatcher.forget_plans()
-            self.console.output[:] = outputs
-            self.host_poll = poll
-            self.state_holders[:] = holders
-            debugging.breakpoints, debugging.watchpoints = breakpoints, watchpoints
-
-        return go_back
-
-    def _connect_observers(self) -> None:
-        wanted = self._call_observers or self.trace.wants(HypercallEvent)
-        self.dispatcher.observer = self._called if wanted else None
-
-    def _called(self, record: CallRecord) -> None:
-        position = self._exits.position(self._call_site())
-        position.time_ns = record.entered_at
-        event = HypercallEvent(position, record)
-        self.trace.emit(event)
-        if record.declaration is not None:
-            for observer in self._call_observers.get(record.declaration.code, ()):
-                observer(event)
-
-    def _call_site(self) -> int | None:
-        """The return address of the caller of the hypercall page; None outside that page."""
-        vp = self.processors.current
-        context = self.processors.context(vp)
-        rip = self._engine.get_rip(context)
-        gpa = self._engine.translate(context, rip)
-        page = self.partition.vtls[vp.active_vtl].hypercall_page.page
-        if gpa is None or page is None or gpa // _PAGE != page:
-            return None
-        width = 8 if self._engine.get_mode(context) & MODE_LONG else 4
-        stack = self._engine.get_general(context, _STACK_POINTER)
-        try:
-            site = int.from_bytes(self.read_virtual(vp, stack, width), "little")
-        except GuestMemoryError:
-            return None
-        if self._call_site_hint is None:
-            self._call_site_hint = site
-        return site
-
-    def _trace_rest(self, vp: VirtualProcessor, rests: bool) -> None:
-        if self.trace.wants(HaltEvent):
-            rip = self._engine.get_rip(self.processors.context(vp))
-            position = Position(self.time_ns, vp.index, vp.active_vtl, rip)
-            self.trace.emit(HaltEvent(position, rests))
-
-    def _trace_delivery(
-        self, owner: VirtualProcessorVtl, sint: int, vector: int | None, message_type: int | None
-    ) -> None:
-        if self.trace.wants(MessageEvent):
-            position = self._exits.position()
-            index = owner.vp.index
-            self.trace.emit(MessageEvent(position, index, owner.vtl, sint, vector, message_type))
-
-    def _trace_console(self, data: bytes) -> None:
-        if self.trace.wants(ConsoleEvent):
-            self.trace.emit(ConsoleEvent(self._exits.position(), data))
-
-
-def _allocate(size: int) -> mmap.mmap:
-    try:
-        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise InputError(
-            f"the host cannot give {size} bytes of memory ({error.strerror}): ask for less"
-        ) from None
+        return remember_users(self, self._observation.call_observers, self._handlers)
 
 
 def _random_seed(seed: int) -> bytes:

@@ -4,6 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hypercall.cpu.unicorn.engine import Engine
+
+_EXIT_KINDS = (
+    "hypercalls",
+    "msr_reads",
+    "msr_writes",
+    "cpuid",
+    "port_reads",
+    "port_writes",
+    "mmio_reads",
+    "mmio_writes",
+    "halts",
+    "pauses",
+    "exceptions",
+    "interrupts",
+    "violations",
+)
 
 
 class StopReason(Enum):
@@ -51,6 +71,15 @@ REASON_TEXTS: Mapping[StopReason, str] = MappingProxyType(
 """Each reason in words, the beginning of a sentence."""
 
 
+TO_BE_CONTINUED = (
+    StopReason.UNTIL,
+    StopReason.PAUSED,
+    StopReason.DEBUGGER,
+    StopReason.LIMIT,
+)
+"""After these the guest goes on where it is: what it has not finished to say it says then."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended.
@@ -72,3 +101,9 @@ class RunResult:
     executed: int = 0
     exits: dict[str, int] = field(default_factory=dict)
     detail: str = ""
+
+
+def exit_counts(engine: "Engine") -> dict[str, int]:
+    """How often each kind of exit of an engine came since it was made."""
+    counters = engine.counters()
+    return {name: counters[name] for name in _EXIT_KINDS}
