@@ -21,8 +21,8 @@ $ hypercall run vmlinuz --like kvm      # how a guest fares with KVM's answers
 In Python a reading can be changed alone: `ReadingSet.named("hyperv").changed(page_crossing=None)`.
 Contradictions that change nothing for a guest, such as names, are among the [errata](errata.md).
 
-This page is made by `script/readings-page` from the table that the hypervisor's code itself uses,
-[readings.py](../src/hypercall/tlfs/readings.py); for each reading a test shows the four answers
+This page is made by `script/readings-page` from the tables that the hypervisor's code itself uses,
+in [tlfs/readings](../src/hypercall/tlfs/readings); for each reading a test shows the four answers
 side by side.
 """
 
