@@ -1,5 +1,7 @@
 import pytest
 from tests.guests.assembly import write_msr
+from tests.guests.kit import Guest
+from tests.guests.layout import DATA
 from tests.machine.small_guests import SECOND, flat, machine_with
 
 from hypercall.machine.result import StopReason
@@ -34,6 +36,23 @@ class TestEnds:
         result = machine_with(f"{parameters}\n{write_msr(0x40000105, 1 << 63)}\nhlt").run(SECOND)
         assert result.reason is StopReason.PANIC
         assert "0x1, 0x2, 0x3, 0x4, 0x5" in result.detail
+
+    def test_a_crash_with_a_message_says_the_line_of_the_panic(self) -> None:
+        log = (
+            b"<0>[ 1.0] Kernel panic - not syncing: VFS: no root\n"
+            b"<4>[ 1.0]  ? panic+0x107/0x2bb\n<0>[ 1.1] ---[ end panic soon\n"
+        )
+        text = "\n".join(
+            [
+                write_msr(0x40000103, DATA),
+                write_msr(0x40000104, len(log)),
+                write_msr(0x40000105, 3 << 62),
+                "hlt",
+            ]
+        )
+        result = Guest(text, memory={DATA: log}).machine().run(SECOND)
+        assert result.reason is StopReason.PANIC
+        assert result.detail.endswith("): Kernel panic - not syncing: VFS: no root")
 
 
 def end() -> RunEnd:

@@ -9,6 +9,21 @@ _PANIC = b"Kernel panic - not syncing"
 _LONGEST_LINE = 4096
 
 
+def panic_line(log: str) -> str | None:
+    """Return what a kernel's log says of its panic, or None if it does not.
+
+    It is the line with which Linux panics, which other kernels need not have: of those it is the
+    last one with the word. What follows the line may have the word too, as names of functions.
+    """
+    lines = log.splitlines()
+    for line in lines:
+        start = line.find(_PANIC.decode())
+        if start >= 0:
+            return line[start:].removesuffix(" ]---").strip()
+    said = [line.strip() for line in lines if "panic" in line.lower()]
+    return said[-1] if said else None
+
+
 class Console:
     """What the guest writes to its first serial port, and what it receives there.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hypercall.cpu.unicorn.engine import Engine
+from hypercall.machine.console import panic_line
 from hypercall.machine.result import StopReason
 
 _PANIC_GRACE_NS = 2_000_000_000
@@ -47,10 +48,9 @@ class RunEnd:
         """
         values = ", ".join(f"{parameter:#x}" for parameter in parameters)
         self.detail = f"the guest reported a crash ({values})"
-        lines = (message or b"").decode("utf-8", "replace").splitlines()
-        said = [line.strip() for line in lines if "panic" in line.lower()]
-        if said:
-            self.detail += f": {said[-1]}"
+        said = panic_line((message or b"").decode("utf-8", "replace"))
+        if said is not None:
+            self.detail += f": {said}"
         self.stop(StopReason.PANIC)
 
     def panic_overdue(self, now: int) -> bool:
