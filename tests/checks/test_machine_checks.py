@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from tests.checks.mistakes import EXAMPLE
 from tests.guests.assembly import call
 from tests.guests.kit import Guest
 from tests.guests.layout import INPUT
 
 from hypercall.machine.result import StopReason
 from hypercall.trace.events import FindingEvent, HypercallEvent
+from mistaken_guests import MISTAKES
+from mistakes import run
 
 LOOK = "test eax, eax"
 EMPTY = f"{call(0x2, INPUT)}\n{LOOK}"
@@ -39,7 +40,7 @@ def test_a_run_can_be_paused_at_a_finding() -> None:
 
 
 def test_the_end_is_looked_at_once() -> None:
-    mistake = next(each for each in EXAMPLE.MISTAKES if each.rule == "missing-eom")
-    outcome = EXAMPLE.run(mistake)
-    assert outcome.machine.checks.finish() == outcome.findings
+    mistake = next(each for each in MISTAKES if each.rule == "missing-eom")
+    outcome = run(mistake)
+    assert outcome.machine.check().finish() == outcome.findings
     assert outcome.findings[0].count == 1

@@ -1,15 +1,16 @@
 """Each rule finds the mistake of its guest, exactly there, and nothing in the guest's twin."""
 
-from typing import Any
-
 import pytest
-from tests.checks.mistakes import EXAMPLE
 
 from hypercall.checks.rules import RULES, find_rule
 from hypercall.errors import InputError
 from hypercall.machine.result import StopReason
+from mistaken_guests import MISTAKES
+from mistaken_guests.messages import REST
+from mistaken_guests.mistake import Mistake
+from mistakes import run
 
-GUESTS = {mistake.rule: mistake for mistake in EXAMPLE.MISTAKES}
+GUESTS = {mistake.rule: mistake for mistake in MISTAKES}
 
 
 def test_every_rule_has_a_guest_that_breaks_it() -> None:
@@ -17,8 +18,8 @@ def test_every_rule_has_a_guest_that_breaks_it() -> None:
 
 
 @pytest.mark.parametrize("mistake", GUESTS.values(), ids=list(GUESTS))
-def test_a_rule_is_broken_once_and_found_there(mistake: Any) -> None:
-    outcome = EXAMPLE.run(mistake)
+def test_a_rule_is_broken_once_and_found_there(mistake: Mistake) -> None:
+    outcome = run(mistake)
     found = [(finding.rule.name, finding.address) for finding in outcome.findings]
     assert found == [(mistake.rule, outcome.mistake)]
     (finding,) = outcome.findings
@@ -27,10 +28,10 @@ def test_a_rule_is_broken_once_and_found_there(mistake: Any) -> None:
 
 
 @pytest.mark.parametrize("mistake", GUESTS.values(), ids=list(GUESTS))
-def test_the_twin_breaks_no_rule(mistake: Any) -> None:
-    outcome = EXAMPLE.run(mistake, right=True)
+def test_the_twin_breaks_no_rule(mistake: Mistake) -> None:
+    outcome = run(mistake, right=True)
     assert outcome.findings == []
-    reason, rests = outcome.result.reason, EXAMPLE.REST in mistake.right
+    reason, rests = outcome.result.reason, REST in mistake.right
     assert reason is (StopReason.DEADLOCK if rests else StopReason.DEBUG_EXIT)
     assert not outcome.result.exit_code
 
