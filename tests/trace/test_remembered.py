@@ -3,16 +3,16 @@ import dataclasses
 import pytest
 
 from hypercall.abi.record import CallRecord
-from hypercall.trace.remembered import RememberedTexts
+from hypercall.trace.remembered import Remembered
 
 RECORD = CallRecord(1, 0, None, 0xBEEF, False, 1, 2, b"in", b"out", 0, None, 10, 20, False)
 
 
 def test_equal_calls_are_described_once_wherever_and_whenever_they_are_made() -> None:
     made: list[CallRecord] = []
-    texts = RememberedTexts(lambda record: made.append(record) or "text")  # type: ignore[func-returns-value]
+    texts = Remembered(lambda record: made.append(record) or "text")  # type: ignore[func-returns-value]
     elsewhere = dataclasses.replace(RECORD, vp_index=3, vtl=1, entered_at=99, left_at=100)
-    assert texts.text(RECORD) == texts.text(elsewhere) == "text"
+    assert texts.of(RECORD) == texts.of(elsewhere) == "text"
     assert made == [RECORD]
 
 
@@ -30,14 +30,14 @@ def test_equal_calls_are_described_once_wherever_and_whenever_they_are_made() ->
     ],
 )
 def test_every_difference_that_shows_makes_another_text(name: str, value: object) -> None:
-    texts = RememberedTexts(repr)
+    texts = Remembered(repr)
     other = dataclasses.replace(RECORD, **{name: value})  # type: ignore[arg-type]
-    assert texts.text(RECORD) == repr(RECORD)
-    assert texts.text(other) == repr(other)
+    assert texts.of(RECORD) == repr(RECORD)
+    assert texts.of(other) == repr(other)
 
 
 def test_memory_is_bounded() -> None:
-    texts = RememberedTexts(lambda record: str(record.control))
+    texts = Remembered(lambda record: str(record.control))
     for control in range(10_000):
-        assert texts.text(dataclasses.replace(RECORD, control=control)) == str(control)
+        assert texts.of(dataclasses.replace(RECORD, control=control)) == str(control)
     assert len(texts._made) <= 4096

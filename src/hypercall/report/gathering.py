@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hypercall.abi.decoder import decode_call
 from hypercall.abi.record import CallRecord
 from hypercall.coverage.coverage import Coverage
 from hypercall.coverage.summary import coverage_summary
@@ -33,7 +32,7 @@ from hypercall.trace.flows import FlowMatcher
 from hypercall.trace.kinds import EVENT_NAMES
 from hypercall.trace.reach import Purpose
 from hypercall.trace.remembered import Remembered
-from hypercall.trace.strace import describe_call, describe_event, describe_outcome
+from hypercall.trace.shown import event_line, show_call
 
 DEFAULT_ROWS = 20_000
 MOST_ROWS = 500_000
@@ -147,7 +146,7 @@ class Gathering:
             text = said.text
             self._add_call(event, said, site, duration)
         else:
-            text = describe_event(event)
+            text = event_line(event)
             problem = self._add_other(event)
         if problem:
             self._timeline.count(position.vp_index, "problems", position.time_ns)
@@ -413,8 +412,7 @@ def _summary(durations: Durations) -> dict[str, Any]:
 
 
 def _call_text(record: CallRecord) -> _CallText:
-    decoded = decode_call(record)
+    shown = show_call(record)
     status = None if record.result is None or record.continued else record.result & 0xFFFF
-    outcome = describe_outcome(record, decoded).split(",")[0] or "done"
     problem = bool(status) or record.fault == "#UD"
-    return _CallText(decoded.name, outcome, describe_call(record), problem)
+    return _CallText(shown.name, shown.outcome.split(",")[0] or "done", shown.line, problem)

@@ -4,47 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import get_args
 
-from hypercall.trace.events import (
-    ConsoleEvent,
-    CpuidEvent,
-    Event,
-    FindingEvent,
-    HaltEvent,
-    HypercallEvent,
-    InterruptEvent,
-    MachineEvent,
-    MessageEvent,
-    MsrEvent,
-    VtlEvent,
-)
+from hypercall.trace.events import Event
 
-EventKind = (
-    type[HypercallEvent]
-    | type[MsrEvent]
-    | type[CpuidEvent]
-    | type[ConsoleEvent]
-    | type[InterruptEvent]
-    | type[MessageEvent]
-    | type[HaltEvent]
-    | type[VtlEvent]
-    | type[MachineEvent]
-    | type[FindingEvent]
-)
+EventKind = type[Event]
 """One of the event classes."""
 
-ALL_KINDS: tuple[EventKind, ...] = (
-    HypercallEvent,
-    MsrEvent,
-    CpuidEvent,
-    ConsoleEvent,
-    InterruptEvent,
-    MessageEvent,
-    HaltEvent,
-    VtlEvent,
-    MachineEvent,
-    FindingEvent,
-)
+ALL_KINDS: tuple[EventKind, ...] = get_args(Event)
 """Every event class, in the order in which :mod:`hypercall.trace.events` describes them."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from hypercall.abi.decoder import decode_call
 from hypercall.abi.record import CallRecord
+from hypercall.tlfs.msrs import msr_name
 from hypercall.tlfs.status import status_text
 from hypercall.trace.description import RunDescription
 from hypercall.trace.events import (
@@ -32,8 +33,7 @@ from hypercall.trace.events import (
 )
 from hypercall.trace.hub import EventKind, TraceHub
 from hypercall.trace.kinds import DEFAULT_KINDS, EVENT_NAMES
-from hypercall.trace.remembered import RememberedTexts
-from hypercall.trace.strace import msr_name
+from hypercall.trace.remembered import Remembered
 
 FORMAT_VERSION = 1
 """Raised when a reader of the older format would misunderstand a line."""
@@ -63,7 +63,7 @@ class JsonLinesWriter:
         self._write = write
         self._symbol = symbol
         self._description = description or RunDescription()
-        self._calls = RememberedTexts(_describe_call)
+        self._calls = Remembered(_describe_call)
 
     def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
         """Write the first line, and every event of the given kinds from now on.
@@ -98,7 +98,7 @@ class JsonLinesWriter:
             start["call_site"] = None if site is None else f"{site:#x}"
             start["symbol"] = None if site is None else self._symbol(site)
             start["duration_ns"] = record.left_at - record.entered_at
-            self._write(f"{_encode(start)[:-1]},{self._calls.text(record)[1:]}\n")
+            self._write(f"{_encode(start)[:-1]},{self._calls.of(record)[1:]}\n")
         else:
             self._write(_encode(start | _details(event)) + "\n")
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hypercall.abi.decoder import decode_call
-from hypercall.abi.record import CallRecord
 from hypercall.errors import InputError
 from hypercall.tlfs.control import ControlWord, ResultValue
 from hypercall.tlfs.msrs import msr_name
@@ -31,6 +29,7 @@ from hypercall.trace.events import (
 )
 from hypercall.trace.hub import EventKind
 from hypercall.trace.remembered import Remembered
+from hypercall.trace.shown import ShownCall, show_call
 
 _ROWS = 1 << 15
 """Rows that are held before they are written as a group."""
@@ -89,8 +88,6 @@ _COLUMNS: dict[EventKind, dict[str, str]] = {
     FindingEvent: {"rule": "string", "severity": "string", "text": "string"},
 }
 
-_Texts = list[tuple[str, str]]
-
 
 class ParquetWriter:
     """Writes the events of one kind as a Parquet file; a context manager.
@@ -125,7 +122,7 @@ class ParquetWriter:
         self.rows = 0
         self._kind = kind
         self._symbol = symbol
-        self._decoded: Remembered[tuple[str, _Texts, _Texts]] = Remembered(_decode)
+        self._calls: Remembered[ShownCall] = Remembered(show_call)
         self._arrow = pyarrow
         types = _POSITION | _COLUMNS[kind]
         texts = pyarrow.map_(pyarrow.string(), pyarrow.string())
@@ -216,7 +213,7 @@ class ParquetWriter:
 
     def _call(self, event: HypercallEvent) -> tuple[Any, ...]:
         record, site = event.record, event.position.call_site
-        name, arguments, outputs = self._decoded.of(record)
+        shown = self._calls.of(record)
         symbol = None if site is None else self._symbol(site)
         result = None if record.continued else record.result
         value = None if result is None else ResultValue.parse(result)
@@ -224,7 +221,7 @@ class ParquetWriter:
         return (
             site,
             None if symbol is None else _clean(symbol),
-            name,
+            shown.name,
             control.code,
             record.control,
             record.fast,
@@ -232,8 +229,8 @@ class ParquetWriter:
             control.rep_count,
             record.input_register,
             record.output_register,
-            arguments,
-            outputs,
+            shown.arguments,
+            shown.outputs,
             None if value is None else status_text(value.status),
             result,
             0 if value is None else value.reps_completed,
@@ -243,15 +240,6 @@ class ParquetWriter:
             record.input,
             record.output,
         )
-
-
-def _decode(record: CallRecord) -> tuple[str, _Texts, _Texts]:
-    decoded = decode_call(record)
-    return (
-        decoded.name,
-        [(value.name, value.text) for value in decoded.arguments],
-        [(value.name, value.text) for value in decoded.outputs],
-    )
 
 
 def _clean(text: str) -> str:

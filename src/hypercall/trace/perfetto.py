@@ -11,22 +11,17 @@ slices and the rest as instants, and a track of its levels once it changes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from hypercall.abi.decoder import decode_call
 from hypercall.abi.record import CallRecord
 from hypercall.trace.description import RunDescription
 from hypercall.trace.events import (
     ConsoleEvent,
-    CpuidEvent,
     Event,
-    FindingEvent,
     HaltEvent,
     HypercallEvent,
     InterruptEvent,
-    MachineEvent,
     MessageEvent,
-    MsrEvent,
     Position,
     VtlEvent,
 )
@@ -40,7 +35,7 @@ from hypercall.trace.protobuf import (
     text_field,
 )
 from hypercall.trace.remembered import Remembered
-from hypercall.trace.strace import describe_outcome, msr_name
+from hypercall.trace.shown import Values, event_name, event_values, show_call
 
 _PACKET = 1
 # TracePacket
@@ -63,8 +58,7 @@ _ROOT_TRACK = 1
 # Names that repeat are numbered; a guest must not be able to make the table of them endless.
 _MOST_NAMES = 4096
 _MOST_TRACKS_AHEAD = 64
-
-Arguments = Sequence[tuple[str, str | int]]
+_LONGEST_NAME = 100
 
 
 class PerfettoWriter:
@@ -116,40 +110,23 @@ class PerfettoWriter:
         match event:
             case HypercallEvent(record=record):
                 self._write_call(position, record, event)
-            case HaltEvent(halted=halted):
-                self._write_halt(position, halted)
-            case VtlEvent(entered=entered, reason=reason):
-                self._write_level(position, entered, reason)
-            case InterruptEvent(vector=vector, kind=kind):
+            case HaltEvent():
+                self._write_halt(event)
+            case VtlEvent():
+                self._write_level(event)
+            case InterruptEvent():
                 flows = self._flows.arrived(event)
-                extra = b"".join(fixed64_field(_FLOW_END, flow.number) for flow in flows)
-                self._instant(event, f"interrupt {vector:#04x}", [("kind", kind)], extra)
+                self._instant(
+                    event, b"".join(fixed64_field(_FLOW_END, flow.number) for flow in flows)
+                )
             case MessageEvent():
                 flow = self._flows.delivered(event)
-                extra = b"" if flow is None else fixed64_field(_FLOW, flow.number)
-                what = "event flag" if event.message_type is None else "message"
-                arguments: list[tuple[str, str | int]] = [("vp", event.target_vp)]
-                arguments += [("vtl", event.target_vtl), ("sint", event.sint)]
-                if event.message_type is not None:
-                    arguments.append(("type", f"{event.message_type:#x}"))
-                self._instant(event, what, arguments, extra)
-            case MsrEvent(index=index, value=value, write=write, fault=fault):
-                access = "wrmsr" if write else "rdmsr"
-                arguments = [("value", f"{value:#x}"), ("result", "#GP" if fault else "ok")]
-                self._instant(event, f"{access} {msr_name(index)}", arguments)
-            case CpuidEvent(leaf=leaf, subleaf=subleaf, values=values):
-                registers = zip(("eax", "ebx", "ecx", "edx"), values, strict=True)
-                arguments = [("subleaf", f"{subleaf:#x}")]
-                arguments += [(name, f"{value:#x}") for name, value in registers]
-                self._instant(event, f"cpuid {leaf:#x}", arguments)
-            case ConsoleEvent(data=data, console=console):
-                arguments = [("text", data.decode("utf-8", "replace"))]
+                self._instant(event, b"" if flow is None else fixed64_field(_FLOW, flow.number))
+            case ConsoleEvent(console=console):
                 track = self._track(("console", console[:40]), console[:40], 1 << 20)
-                self._instant(event, "output", arguments, track=track)
-            case MachineEvent(kind=kind, text=text):
-                self._instant(event, kind[:100], [("text", text)])
-            case FindingEvent(rule=rule, severity=severity, text=text):
-                self._instant(event, rule[:100], [("severity", severity), ("text", text)])
+                self._instant(event, track=track)
+            case _:
+                self._instant(event)
 
     # --- kinds of events -------------------------------------------------------------------------
 
@@ -160,50 +137,51 @@ class PerfettoWriter:
         details += self._annotations([("from", self._symbol(site) or f"{site:#x}")])
         flows = self._flows.called(event)
         details += b"".join(fixed64_field(_FLOW, flow.number) for flow in flows)
-        start = self._track_event(_BEGIN, track, "hypercall", name) + details
+        start = self._track_event(_BEGIN, track, EVENT_NAMES[HypercallEvent], name) + details
         self._event(record.entered_at, start)
         self._event(record.left_at, self._track_event(_END, track))
 
     def _call_details(self, record: CallRecord) -> tuple[str, bytes]:
-        decoded = decode_call(record)
-        values: list[tuple[str, str | int]] = [
-            (value.name, value.text) for value in (*decoded.arguments, *decoded.outputs)
-        ]
-        values.append(("status", describe_outcome(record, decoded)))
+        shown = show_call(record)
+        values = [*shown.arguments, *shown.outputs, ("status", shown.outcome)]
         values.append(("control", f"{record.control:#x}"))
-        return decoded.name, self._annotations(values)
+        return shown.name, self._annotations(values)
 
-    def _write_halt(self, position: Position, halted: bool) -> None:
+    def _write_halt(self, event: HaltEvent) -> None:
+        position = event.position
         self._flows.saw(position.vp_index)
-        if halted:
+        if event.halted:
             track = self._vp_track(position.vp_index, position.vtl)
             if position.vp_index in self._halts:
                 return
             self._halts[position.vp_index] = track
-            self._event(position.time_ns, self._track_event(_BEGIN, track, "halt", "halted"))
+            self._event(position.time_ns, self._shown(_BEGIN, track, event))
         else:
             # It may go on in another VTL than it rested in.
             resting = self._halts.pop(position.vp_index, None)
             if resting is not None:
                 self._event(position.time_ns, self._track_event(_END, resting))
 
-    def _write_level(self, position: Position, entered: int, reason: str) -> None:
+    def _write_level(self, event: VtlEvent) -> None:
+        position = event.position
         index = position.vp_index
         track = self._track(("levels", index), f"VP {index} levels", 3 * index)
         if self._levels.get(index) is not None:
             self._event(position.time_ns, self._track_event(_END, track))
-        self._levels[index] = entered
-        start = self._track_event(_BEGIN, track, "vtl", f"VTL {entered}")
-        self._event(position.time_ns, start + self._annotations([("reason", reason)]))
+        self._levels[index] = event.entered
+        start = self._shown(_BEGIN, track, event)
+        self._event(position.time_ns, start + self._annotations(event_values(event)))
 
-    def _instant(
-        self, event: Event, name: str, arguments: Arguments, extra: bytes = b"", track: int = 0
-    ) -> None:
+    def _instant(self, event: Event, extra: bytes = b"", track: int = 0) -> None:
         position = event.position
         track = track or self._vp_track(position.vp_index, position.vtl)
-        data = self._track_event(_INSTANT, track, EVENT_NAMES[type(event)], name)
-        data += self._annotations([*arguments, ("rip", f"{position.rip:#x}")]) + extra
+        values = [*event_values(event), ("rip", f"{position.rip:#x}")]
+        data = self._shown(_INSTANT, track, event) + self._annotations(values) + extra
         self._event(position.time_ns, data)
+
+    def _shown(self, kind: int, track: int, event: Event) -> bytes:
+        name = event_name(event)[:_LONGEST_NAME]
+        return self._track_event(kind, track, EVENT_NAMES[type(event)], name)
 
     # --- parts of packets ------------------------------------------------------------------------
 
@@ -223,7 +201,7 @@ class PerfettoWriter:
             data += number_field(_NAME_ID, number) if number else text_field(_NAME, name)
         return data
 
-    def _annotations(self, values: Arguments) -> bytes:
+    def _annotations(self, values: Values) -> bytes:
         return b"".join(
             bytes_field(
                 _ANNOTATION,

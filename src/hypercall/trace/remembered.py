@@ -50,11 +50,3 @@ class Remembered(Generic[_Made]):
                 self._made.clear()
             made = self._made[key] = self._make(record)
         return made
-
-
-class RememberedTexts(Remembered[str]):
-    """Makes the text of a call by a function, but of equal calls only once."""
-
-    def text(self, record: CallRecord) -> str:
-        """Return the text of a call."""
-        return self.of(record)

@@ -11,26 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypercall.abi.decoder import DecodedCall, decode_call
-from hypercall.abi.record import CallRecord
-from hypercall.tlfs.msrs import SyntheticMsr
-from hypercall.trace.events import (
-    ConsoleEvent,
-    CpuidEvent,
-    Event,
-    FindingEvent,
-    HaltEvent,
-    HypercallEvent,
-    InterruptEvent,
-    MachineEvent,
-    MessageEvent,
-    MsrEvent,
-    Position,
-    VtlEvent,
-)
+from hypercall.trace.events import Event, HypercallEvent, Position
 from hypercall.trace.hub import EventKind, TraceHub
 from hypercall.trace.kinds import DEFAULT_KINDS
-from hypercall.trace.remembered import RememberedTexts
+from hypercall.trace.remembered import Remembered
+from hypercall.trace.shown import event_line, show_call
 
 
 class StraceWriter:
@@ -45,7 +30,7 @@ class StraceWriter:
         """
         self._write = write
         self._symbol = symbol
-        self._calls = RememberedTexts(describe_call)
+        self._calls = Remembered(show_call)
 
     def attach(self, hub: TraceHub, *kinds: EventKind) -> Callable[[], None]:
         """Write every event of the given kinds, by default :data:`DEFAULT_KINDS`.
@@ -61,11 +46,11 @@ class StraceWriter:
         if isinstance(event, HypercallEvent):
             record = event.record
             text = (
-                f"{self._calls.text(record)}"
+                f"{self._calls.of(record).line}"
                 f"  <{_duration(record.left_at - record.entered_at)}>{self._site(position)}"
             )
         else:
-            text = describe_event(event)
+            text = event_line(event)
         self._write(f"{_prefix(position)} {text}\n")
 
     def _site(self, position: Position) -> str:
@@ -76,26 +61,6 @@ class StraceWriter:
             # Traces that were recorded elsewhere may not tell it.
             return ""
         return f"  [{self._symbol(address) or f'{address:#x}'}]"
-
-
-def describe_call(record: CallRecord) -> str:
-    """Return a call, its arguments and what came of it, as text."""
-    decoded = decode_call(record)
-    arguments = ", ".join(f"{argument.name}={argument.text}" for argument in decoded.arguments)
-    text = f"{decoded.name}({arguments}) = {describe_outcome(record, decoded)}"
-    if decoded.outputs:
-        outputs = ", ".join(f"{value.name}={value.text}" for value in decoded.outputs)
-        text += f" {{{outputs}}}"
-    return text
-
-
-def describe_outcome(record: CallRecord, decoded: DecodedCall) -> str:
-    """Return what came of a call, as text: a fault, the status, or that it is continued."""
-    if record.fault is not None:
-        return record.fault
-    if record.continued:
-        return "continued"
-    return decoded.status_text
 
 
 def _prefix(position: Position) -> str:
@@ -110,48 +75,3 @@ def _duration(nanoseconds: int) -> str:
     if nanoseconds < 1_000_000:
         return f"{nanoseconds / 1e3:.1f}us"
     return f"{nanoseconds / 1e6:.3f}ms"
-
-
-def describe_event(event: Event) -> str:
-    """Return what an event other than a call tells, as text."""
-    match event:
-        case MsrEvent(index=index, value=value, write=write, fault=fault):
-            name = msr_name(index)
-            arguments = f"{name}, {value:#x}" if write else name
-            result = "#GP" if fault else "ok" if write else f"{value:#x}"
-            return f"{'wrmsr' if write else 'rdmsr'}({arguments}) = {result}"
-        case CpuidEvent(leaf=leaf, subleaf=subleaf, values=values):
-            return f"cpuid({leaf:#x}, {subleaf:#x}) = {', '.join(f'{each:#x}' for each in values)}"
-        case ConsoleEvent(data=data, console=console):
-            return f"{console} {data!r}"
-        case InterruptEvent(vector=vector, kind=kind):
-            return f"interrupt {vector:#04x} ({kind})"
-        case MessageEvent(message_type=None):
-            return f"event flag to {_receiver(event)}"
-        case MessageEvent(message_type=message_type):
-            return f"message of type {message_type:#x} to {_receiver(event)}"
-        case HaltEvent(halted=halted):
-            return "halted" if halted else "woken"
-        case VtlEvent(entered=entered, reason=reason):
-            return f"VTL{event.position.vtl} -> VTL{entered} ({reason})"
-        case MachineEvent(kind=kind, text=text):
-            return f"{kind}: {text}"
-        case FindingEvent(rule=rule, severity=severity, text=text):
-            return f"{severity}: {text} ({rule})"
-        case _:
-            raise TypeError(f"no such event: {event!r}")
-
-
-def _receiver(event: MessageEvent) -> str:
-    text = f"vp{event.target_vp} SINT{event.sint}"
-    if event.target_vtl:
-        text += f" of VTL{event.target_vtl}"
-    return text if event.vector is None else f"{text} (vector {event.vector:#04x})"
-
-
-def msr_name(index: int) -> str:
-    """Return the TLFS name of a synthetic MSR, or the number of any other."""
-    try:
-        return SyntheticMsr(index).name
-    except ValueError:
-        return f"{index:#x}"
