@@ -23,6 +23,7 @@ def fate(text: str, bits: int = 64) -> Fate:
     "text",
     [
         "mov eax, 5",
+        "nop dword ptr [rax]\nmov eax, 5",
         "mov rbx, 1\nxor eax, eax",
         "pop rax",
         "jmp over\nnop\nover:\nmov rax, rbx",

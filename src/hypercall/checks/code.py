@@ -139,6 +139,9 @@ def _step(instruction: Any) -> tuple[Fate | None, list[int] | None]:
         return None, [operands[0].imm]
     if name in ("vmcall", "vmmcall", "syscall", "sysenter", "int", "int3"):
         return None, None
+    if name in ("nop", "endbr64", "endbr32"):
+        # Long forms name a memory operand and do not read it; kernels pad calls with them.
+        return None, [following]
     read, written = (
         {instruction.reg_name(register) for register in registers}
         for registers in instruction.regs_access()
