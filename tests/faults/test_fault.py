@@ -1,17 +1,9 @@
 import pytest
 
 from hypercall.errors import InputError
-from hypercall.faults.fault import CallFault, Occurrences, Site, duration_text
+from hypercall.faults.fault import CallFault, Occurrences, Site
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.status import HvStatus
-
-
-@pytest.mark.parametrize(
-    ("nanoseconds", "text"),
-    [(1, "1ns"), (1_500, "1500ns"), (2_000, "2us"), (5_000_000, "5ms"), (3_000_000_000, "3s")],
-)
-def test_durations(nanoseconds: int, text: str) -> None:
-    assert duration_text(nanoseconds) == text
 
 
 @pytest.mark.parametrize(

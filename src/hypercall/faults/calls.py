@@ -14,8 +14,9 @@ from typing import ClassVar
 from hypercall.abi.caller import CallingProcessor
 from hypercall.abi.plan import Plan
 from hypercall.abi.reply import RETRY, Answer, Handler, RepReply
+from hypercall.durations import duration_text
 from hypercall.faults.armed import ArmedFault, FaultHost
-from hypercall.faults.fault import CallFault, duration_text
+from hypercall.faults.fault import CallFault
 from hypercall.tlfs.status import HvStatus
 
 

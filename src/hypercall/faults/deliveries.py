@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from hypercall.durations import duration_text
 from hypercall.faults.armed import ArmedFault, FaultHost
 from hypercall.faults.fault import (
     BufferFault,
@@ -17,7 +18,6 @@ from hypercall.faults.fault import (
     DeliveryFault,
     InterruptFault,
     TimerFault,
-    duration_text,
 )
 from hypercall.partition.debug_channel import CAPACITY
 from hypercall.partition.ports import MESSAGE_BUFFERS, HostMessagePort, MessagePort

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from hypercall.durations import duration_text
 from hypercall.errors import InputError
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.declaration import CallClass
@@ -16,7 +17,6 @@ from hypercall.tlfs.flags import FlagWord
 from hypercall.tlfs.messages import MessageType
 from hypercall.tlfs.status import HvStatus
 
-_UNITS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns"))
 _MESSAGE_NAMES = {int(each): each.name for each in MessageType}
 
 
@@ -272,14 +272,6 @@ DeliveryFault = InterruptFault | MessageFault | TimerFault
 
 Fault = CallFault | InterruptFault | MessageFault | TimerFault | CpuidFault | BufferFault
 """Any fault."""
-
-
-def duration_text(nanoseconds: int) -> str:
-    """Write a duration as users do: ``5ms``."""
-    for size, unit in _UNITS:
-        if nanoseconds % size == 0 and nanoseconds >= size:
-            return f"{nanoseconds // size}{unit}"
-    return "0ns"
 
 
 def short_name(code: int) -> str:

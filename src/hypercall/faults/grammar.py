@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 
+from hypercall.durations import parse_duration
 from hypercall.errors import InputError
 from hypercall.faults.fault import (
     BufferFault,
@@ -39,8 +40,6 @@ _LONGEST = 1000
 _LONGEST_TIME_NS = 1_000_000_000_000
 _MOST_REPS = 0xFFF
 _LARGEST_BUFFER = 1 << 16
-_UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-_DURATION = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)(ns|us|ms|s)")
 _SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?")
 _DIGITS = 20
 
@@ -270,8 +269,7 @@ def _share(texts: Mapping[str, str]) -> float | None:
 def _duration(texts: Mapping[str, str], key: str) -> int | None:
     if key not in texts:
         return None
-    match = _DURATION.fullmatch(texts[key])
-    nanoseconds = round(float(match[1]) * _UNITS[match[2]]) if match else 0
+    nanoseconds = parse_duration(texts[key]) or 0
     if not 0 < nanoseconds <= _LONGEST_TIME_NS:
         raise InputError(
             f"{key}={texts[key][:40]} is no time: give a number above 0 with ns, us, ms or s, at"

@@ -1,0 +1,181 @@
+"""Moments of a run, as users name them: a virtual time, a hypercall, a text on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from hypercall.durations import duration_text, parse_duration
+from hypercall.errors import InputError
+from hypercall.tlfs.calls import DECLARATIONS
+from hypercall.trace.events import Event, HypercallEvent
+from hypercall.trace.hub import TraceHub
+
+FORMS = "a time such as 1.5s or 20ms, call:N, call:NAME, call:NAME:N or console:TEXT"
+"""How moments are written."""
+
+_MOST_DIGITS = 18
+_LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TimeMoment:
+    """When the virtual time reaches a value.
+
+    Attributes:
+        time_ns: the virtual time since the machine was made, in nanoseconds.
+    """
+
+    time_ns: int
+
+    def __str__(self) -> str:
+        return duration_text(self.time_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class CallMoment:
+    """When a hypercall has just been made.
+
+    Attributes:
+        number: which one, counted from 1; a continued call counts each time it is issued.
+        code: count calls with this code alone; None for all.
+    """
+
+    number: int = 1
+    code: int | None = None
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return f"call:{self.number}"
+        return f"call:{DECLARATIONS.find(self.code).name}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleMoment:
+    """When the guest has written a text to its console.
+
+    Attributes:
+        text: the text, within a line or over several.
+    """
+
+    text: bytes
+
+    def __str__(self) -> str:
+        return f"console:{self.text.decode('utf-8', 'backslashreplace')}"
+
+
+Moment = TimeMoment | CallMoment | ConsoleMoment
+
+
+def parse_moment(text: str) -> Moment:
+    """Turn what a user writes into a moment; ``str()`` of it is read as the same one.
+
+    Raises:
+        InputError: the text means none.
+    """
+    kind, colon, rest = text.partition(":")
+    if colon and kind == "call" and rest:
+        return _call_moment(rest)
+    if colon and kind == "console" and rest:
+        if len(rest) > _LONGEST_TEXT:
+            raise InputError(f"a text of {len(rest)} characters is too long: give a part of it")
+        return ConsoleMoment(rest.encode("utf-8", "surrogateescape"))
+    time_ns = parse_duration(text)
+    if time_ns is None:
+        raise InputError(f"{text[:60]!r} is no moment: give {FORMS}")
+    return TimeMoment(time_ns)
+
+
+def _call_moment(text: str) -> CallMoment:
+    if _is_number(text):
+        return CallMoment(_number(text))
+    name, colon, number = text.partition(":")
+    return CallMoment(_number(number) if colon else 1, DECLARATIONS.find(name).code)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _number(text: str) -> int:
+    if not _is_number(text) or len(text) > _MOST_DIGITS or int(text) < 1:
+        raise InputError(f"there is no call number {text[:30]!r}: the first is number 1")
+    return int(text)
+
+
+class WatchedConsole(Protocol):
+    """The console of a machine that is watched."""
+
+    @property
+    def output(self) -> list[Callable[[bytes], None]]:
+        """Called with every piece of what the guest writes."""
+
+
+class WatchedMachine(Protocol):
+    """A machine that is watched."""
+
+    @property
+    def trace(self) -> TraceHub:
+        """Where to subscribe to events."""
+
+    @property
+    def console(self) -> WatchedConsole:
+        """The console."""
+
+    def pause(self) -> None:
+        """Let the run end before the next block of code."""
+
+
+class MomentWatch:
+    """Pauses a machine when a moment has come, counted from now on.
+
+    A time cannot be watched from outside: run the machine to it.
+
+    Args:
+        machine: the machine.
+        moment: the moment.
+
+    Attributes:
+        reached: whether it has come.
+    """
+
+    def __init__(self, machine: WatchedMachine, moment: CallMoment | ConsoleMoment) -> None:
+        self.reached = False
+        self._machine = machine
+        self._moment = moment
+        self._left = 0
+        self._seen = b""
+        self.close: Callable[[], None]
+        """Watch no more."""
+        if isinstance(moment, CallMoment):
+            self._left = moment.number
+            self.close = machine.trace.subscribe(self._called, HypercallEvent)
+        else:
+            output = machine.console.output
+            output.append(self._wrote)
+            self.close = lambda: output.remove(self._wrote)
+
+    def _called(self, event: Event) -> None:
+        assert isinstance(event, HypercallEvent)
+        assert isinstance(self._moment, CallMoment)
+        code = self._moment.code
+        if self.reached or (code is not None and event.record.control & 0xFFFF != code):
+            return
+        self._left -= 1
+        if self._left == 0:
+            self._come()
+
+    def _wrote(self, data: bytes) -> None:
+        assert isinstance(self._moment, ConsoleMoment)
+        if self.reached:
+            return
+        text = self._moment.text
+        self._seen += data
+        if text in self._seen:
+            self._come()
+        self._seen = self._seen[-len(text) :]
+
+    def _come(self) -> None:
+        self.reached = True
+        self._machine.pause()
