@@ -149,10 +149,14 @@ class FakeMachine:
         *,
         entry: Entry = "vmlinux",
         image_format: Literal["auto", "flat"] = "auto",
+        name: str | None = None,
     ) -> None:
         if not (image if isinstance(image, bytes) else image.read_bytes()):
             raise InputError(f"{image!s}: the file is empty")
         self.loaded = (image, initrd, append, entry)
+
+    def save(self, path: Path) -> None:
+        path.write_text("saved")
 
     def interrupt(self) -> None:
         self.stopped = True

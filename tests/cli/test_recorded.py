@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from recorded_guest import record
 from tests.report.samples import sample, write_trace
 
 from hypercall.cli.recorded import Recorded
 from hypercall.errors import InputError
+from hypercall.recording.recording import Recording
 from hypercall.trace.description import RunDescription
 from hypercall.trace.events import HypercallEvent
 
@@ -45,6 +48,30 @@ def test_a_trace_of_kvm(tmp_path: Path) -> None:
     assert isinstance(event, HypercallEvent)
     assert event.record.control & 0xFFFF == 2
     assert any("virtual processor" in note for note in recorded.notes)
+
+
+def test_a_recording_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hypercall.cli.recorded._AT_A_TIME", 3)
+    path = record(tmp_path, monkeypatch)
+    recorded = Recorded(path)
+    assert recorded.description.image == "guest.bin"
+    events = list(recorded)
+    assert events == list(Recorded(tmp_path / "first.jsonl"))
+    assert sum(isinstance(event, HypercallEvent) for event in events) == 20
+    assert recorded.notes == []
+    assert recorded.damage is None
+
+
+def test_a_recording_that_comes_out_differently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording.load(record(tmp_path, monkeypatch))
+    recording.inputs[0] = replace(recording.inputs[0], data=b"x")
+    recording.save(tmp_path / "other.hcrun")
+    recorded = Recorded(tmp_path / "other.hcrun")
+    assert len(list(recorded)) > 20
+    (note,) = recorded.notes
+    assert note.startswith("The run is not the recorded one: ")
 
 
 def test_a_trace_without_events(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_machine import FakeMachine
+from recorded_guest import CODE
 
 from hypercall.cli import app, guest
 from hypercall.cli.guest import RunOptions
@@ -107,6 +109,12 @@ def test_the_defaults(image: Path, made: list[FakeMachine], run: Run) -> None:
         (["--trace-events", "all"], "add --trace FILE"),
         (["--seed", "-1"], "--seed: -1 is not between"),
         (["--shuffle-vp-index", "99999999999999999999"], "--shuffle-vp-index"),
+        (["--stop-at", "never"], "--stop-at: 'never' is no moment"),
+        (["--save", "/no/such/file"], "--save: cannot write /no/such/file: there is no directory"),
+        (["--record", "/"], "--record: cannot write /: it is not a file"),
+        (["--record", "r", "--time", "host"], "--record needs a time that comes again"),
+        (["--save", "r", "--time", "host"], "--save needs a time that comes again"),
+        (["--record", "r", "--gdb", ":0"], "--record and --gdb exclude one another"),
         (["--limit", "-1"], "--limit: -1 is not a number of seconds greater than 0"),
         (["--limit", "0"], "--limit"),
         (["--limit", "nan"], "--limit"),
@@ -260,3 +268,64 @@ def test_a_bad_place_for_gdb_is_one_line(
     assert code == 2
     assert message in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--cpus", 2), "--cpus: a snapshot has its own machine"),
+        (("--seed", 0), "--seed: a snapshot has its own machine"),
+        (("--append", "x"), "--append: a snapshot has its own machine"),
+        (("--record", "r"), "--record: a recording begins with an image"),
+    ],
+)
+def test_what_a_snapshot_does_not_take(
+    image: Path, tmp_path: Path, run: Run, options: tuple[object, ...], complaint: str
+) -> None:
+    saved = tmp_path / "saved"
+    assert run(image, "--limit", 0.001, "--save", saved)[0] in (1, 3)
+    code, said = run(saved, *options)
+    assert code == 2
+    assert said.startswith(f"hypercall: {complaint}")
+
+
+def test_a_snapshot_is_gone_on_from(tmp_path: Path, run: Run) -> None:
+    image, saved, console = (tmp_path / name for name in ("guest.bin", "saved", "console"))
+    image.write_bytes(CODE)
+    (tmp_path / "keys").write_bytes(b"k")
+    command = [sys.executable, "-m", "hypercall.cli.app"]
+    with (tmp_path / "keys").open() as keys:
+        done = subprocess.run(
+            [*command, "run", image, "--stop-at", "console:d", "--save", saved],
+            stdin=keys,
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert done.stdout == b"a\nb\nc\nd\n"
+    assert b"The run was paused: at console:d." in done.stderr
+    for _ in range(2):
+        code, _ = run(saved, "--console", console)
+        assert code == 0
+        assert console.read_bytes() == b"".join(b"%c\n" % letter for letter in range(101, 117))
+
+
+def test_a_moment_after_the_limit(image: Path, tmp_path: Path, run: Run) -> None:
+    image = tmp_path / "guest.bin"
+    image.write_bytes(CODE)
+    saved = tmp_path / "saved"
+    code, said = run(image, "--limit", 0.001, "--stop-at", "2ms", "--save", saved)
+    assert code == 2
+    assert "--stop-at: 2ms never came: the run ended at 0.001" in said
+    assert not saved.exists()
+
+
+def test_a_recording_needs_images_that_can_be_read_twice(tmp_path: Path, run: Run) -> None:
+    os.mkfifo(tmp_path / "pipe.bin")
+    with subprocess.Popen(["cp", "/dev/stdin", tmp_path / "pipe.bin"], stdin=subprocess.PIPE) as cp:
+        assert cp.stdin is not None
+        cp.stdin.write(CODE)
+        cp.stdin.close()
+        code, said = run(tmp_path / "pipe.bin", "--record", tmp_path / "run.hcrun")
+    assert code == 2
+    assert "pipe.bin twice: copy it into a file" in said

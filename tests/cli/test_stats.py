@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from recorded_guest import record
 from tests.trace.kvm.recordings import Entry, perf
 from tests.trace.test_counts import EVENTS, written
 
@@ -30,6 +31,18 @@ def test_a_trace_of_kvm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     path.write_bytes(perf([Entry(5, 1, 0, "kvm_hv_hypercall", {"code": 2})]))
     assert run("stats", path) == ExitCode.PASSED
     assert "1 hypercalls" in capsys.readouterr().out
+
+
+def test_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = record(tmp_path, monkeypatch)
+    capsys.readouterr()
+    assert run("stats", path) == ExitCode.PASSED
+    again = capsys.readouterr().out
+    assert run("stats", tmp_path / "first.jsonl") == ExitCode.PASSED
+    assert again == capsys.readouterr().out
+    assert "20 hypercalls" in again
 
 
 def test_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,32 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     assert End.of(Recording.load(path).machine().run(SECOND)) == end
 
 
+def test_differences_are_told() -> None:
+    recording = recorded()
+    machine = recording.machine()
+    result = machine.run(SECOND)
+    assert recording.difference(result, machine) is None
+    full = replace(recording, end=End.of(result, machine))
+    assert full.difference(result, machine) is None
+    late = replace(result, virtual_ns=result.virtual_ns + 1)
+    assert f"and at {late.virtual_ns} ns" in str(full.difference(late, machine))
+    other = replace(result, exit_code=3)
+    assert "with the value 3" in str(full.difference(other, machine))
+    machine.partition.memory.ram[0x100F00] = 1
+    assert ", its memory " in str(full.difference(result, machine))
+    old = replace(full, version="0.0.1")
+    assert "hypercall 0.0.1 recorded it" in str(old.difference(result, machine))
+
+
+def test_who_stopped_a_run_makes_no_difference() -> None:
+    recording = recorded()
+    machine = recording.machine()
+    result = machine.run(500)
+    assert result.reason is StopReason.LIMIT
+    stopped = replace(End.of(result, machine), reason=StopReason.INTERRUPTED)
+    assert replace(recording, end=stopped).difference(result, machine) is None
+
+
 def test_a_run_that_was_stopped_is_stopped_again(tmp_path: Path) -> None:
     recording = recorded()
     for reason, limit in (
@@ -62,6 +89,8 @@ def test_a_run_that_was_stopped_is_stopped_again(tmp_path: Path) -> None:
         {"configuration": {"t": []}},
         {"end": ["NO_REASON", 1, 1, {}]},
         {"end": 5},
+        {"end": ["LIMIT", 1, 1, {}, "x", None]},
+        {"end": ["LIMIT", 1, 1, {}, None, 5]},
         {"faults": 5},
     ],
 )

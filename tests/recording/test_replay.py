@@ -4,11 +4,14 @@ from tests.guests.kit import assemble
 
 from hypercall.errors import InputError
 from hypercall.machine.configuration import MachineConfiguration
+from hypercall.machine.machine import Machine
 from hypercall.machine.result import StopReason
 from hypercall.recording.inputs import Input, InputKind
+from hypercall.recording.moment import CallMoment, ConsoleMoment, TimeMoment
 from hypercall.recording.recording import End, Guest, Recording
 from hypercall.recording.replay import Replay
 from hypercall.tlfs.calls import Call
+from hypercall.trace.events import HypercallEvent
 
 # Waits for a key, then makes 60 calls, two of each three of an unknown code, with pauses of half
 # a thousandth of a second between them.
@@ -16,6 +19,19 @@ CODE = assemble(
     f"""
     {write_msr(0x40000000, 1)}
     {write_msr(0x40000001, 0x190001)}
+    mov dx, 0x3F8
+    mov al, 'r'
+    out dx, al
+    mov al, 'e'
+    out dx, al
+    mov al, 'a'
+    out dx, al
+    mov al, 'd'
+    out dx, al
+    mov al, 'y'
+    out dx, al
+    mov al, 10
+    out dx, al
     mov dx, 0x3FD
 key:
     in al, dx
@@ -78,6 +94,33 @@ def test_calls_of_one_kind(replay: Replay) -> None:
         assert number(replay) == 3 * wanted
     assert not replay.go_to_call(21, Call.NOTIFY_LONG_SPIN_WAIT)
     assert replay.ended
+
+
+def test_moments_of_every_kind(replay: Replay) -> None:
+    assert replay.go_to(CallMoment(12))
+    assert number(replay) == 12
+    assert replay.go_to(CallMoment(2, int(Call.NOTIFY_LONG_SPIN_WAIT)))
+    assert number(replay) == 6
+    assert replay.go_to(TimeMoment(2_000_000))
+    assert 2_000_000 <= replay.time_ns < 2_000_100
+    assert replay.go_to(ConsoleMoment(b"ready"))
+    assert number(replay) == 0
+    assert not replay.go_to(ConsoleMoment(b"never"))
+    assert replay.ended
+    assert not replay.go_to(TimeMoment(1 << 60))
+
+
+def test_who_prepares_sees_all_and_goes_back_too() -> None:
+    seen: list[int] = []
+
+    def prepare(machine: Machine) -> None:
+        machine.state_holders.append(seen)
+        machine.trace.subscribe(lambda event: seen.append(len(seen)), HypercallEvent)
+
+    replay = Replay(recording(), prepare=prepare)
+    replay.go_to_call(5)
+    replay.go_to_call(3)
+    assert seen == [0, 1, 2]
 
 
 def test_steps_back(replay: Replay) -> None:

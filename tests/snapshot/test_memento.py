@@ -1,5 +1,5 @@
 import random
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +21,8 @@ class Foreign:
 
 def test_containers_get_their_content_back_in_place() -> None:
     things: list[Any] = [[1], {"a": 1}, {1, 2}, deque([1, 2], maxlen=5), bytearray(b"ab")]
+    counter = Counter("aab")
+    things.append(counter)
     same = list(things)
     memento = Memento([things])
     things[0].append(2)
@@ -28,9 +30,10 @@ def test_containers_get_their_content_back_in_place() -> None:
     things[2].discard(1)
     things[3].appendleft(0)
     things[4] += b"c"
+    counter["a"] += 1
     things.append(None)
     memento.restore()
-    assert things == [[1], {"a": 1}, {1, 2}, deque([1, 2]), bytearray(b"ab")]
+    assert things == [[1], {"a": 1}, {1, 2}, deque([1, 2]), bytearray(b"ab"), Counter("aab")]
     assert all(new is old for new, old in zip(things, same, strict=True))
 
 

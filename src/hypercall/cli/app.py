@@ -19,6 +19,7 @@ from hypercall.cli.faults import faults_command
 from hypercall.cli.importing import import_command
 from hypercall.cli.initrd import initrd
 from hypercall.cli.readings import readings_command
+from hypercall.cli.replay import replay_command
 from hypercall.cli.report import report_command
 from hypercall.cli.run import run
 from hypercall.cli.stats import stats_command
@@ -52,6 +53,7 @@ app.command("import")(import_command)
 app.command("stats")(stats_command)
 app.command("initrd")(initrd)
 app.command("export")(export_command)
+app.command("replay")(replay_command)
 app.command("report")(report_command)
 app.command("faults")(faults_command)
 app.command("sweep")(sweep_command)

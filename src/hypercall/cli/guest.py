@@ -13,9 +13,14 @@ from hypercall.trace.hub import TraceHub
 
 if TYPE_CHECKING:
     from hypercall.checks.finding import Finding
+    from hypercall.recording.moment import Moment
 
 Entry = Literal["vmlinux", "decompressor"]
 """Where a bzImage is entered."""
+
+Origin = Literal["image", "snapshot", "recording"]
+"""What a machine begins from: an image that is loaded (or the tour), the state of another machine,
+or the beginning of a recorded run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class RunOptions:
     """The options of ``hypercall run``, checked as far as that needs no machine.
 
     Attributes:
-        image: the guest's image; None for the tour.
+        image: the guest's image, or the snapshot or recording; None for the tour.
+        origin: which of these it is.
         initrd: the initial RAM disk, or None.
         append: the kernel's command line; None for one that shows the console, if it is Linux.
         cpus: the number of virtual processors, 1 to 64.
@@ -46,9 +52,13 @@ class RunOptions:
         inject: the faults to inject, as users write them.
         check: ``"warn"``, ``"strict"`` or ``"off"``.
         check_stale: whether to look for uses of old translations too.
+        stop_at: the moment at which to stop, or None.
+        save: where a snapshot of the machine goes where the run stops, or None.
+        record: where the recording of the run goes, or None.
     """
 
     image: Path | None
+    origin: Origin = "image"
     initrd: Path | None = None
     append: str | None = None
     cpus: int = 1
@@ -70,6 +80,9 @@ class RunOptions:
     inject: tuple[str, ...] = ()
     check: str = "warn"
     check_stale: bool = False
+    stop_at: Moment | None = None
+    save: Path | None = None
+    record: Path | None = None
 
 
 class GuestConsole(Protocol):
@@ -169,6 +182,7 @@ class GuestMachine(Protocol):
         *,
         entry: Entry = "vmlinux",
         image_format: Literal["auto", "flat"] = "auto",
+        name: str | None = None,
     ) -> None:
         """Load an image; InputError if it is none."""
 
@@ -177,6 +191,9 @@ class GuestMachine(Protocol):
 
     def pause(self) -> None:
         """Make :meth:`run` return before the next block of code."""
+
+    def save(self, path: Path) -> None:
+        """Write the state to a file; InputError if it cannot be."""
 
     def connect_debugger(self, place: str) -> DebugConnection:
         """Carry the debug channel to a place on the host; InputError if it cannot be had."""
@@ -205,11 +222,14 @@ MachineMaker = Callable[[RunOptions], GuestMachine]
 
 
 def make_machine(options: RunOptions) -> GuestMachine:
-    """Make the real machine."""
+    """Make the real machine, or one in the state of a snapshot."""
     # Not at the top: it takes a moment, and most of what is wrong with a command line shows before.
     from hypercall.machine.configuration import MachineConfiguration
     from hypercall.machine.machine import Machine
 
+    if options.origin == "snapshot":
+        assert options.image is not None
+        return Machine.from_snapshot(options.image)
     return Machine(
         MachineConfiguration(
             cpus=options.cpus,

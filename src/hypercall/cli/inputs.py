@@ -103,6 +103,28 @@ def check_output_file(path: Path, option: str, others: list[tuple[str, Path]]) -
             raise InputError(f"{option}: {path} is also the {name}: choose another file")
 
 
+def check_new_file(path: Path, option: str) -> None:
+    """Make sure that a file can be put at a place when a run is over.
+
+    Args:
+        path: the place.
+        option: the option that named it, for the message.
+
+    Raises:
+        InputError: it cannot.
+    """
+    place = path.parent
+    reason = None
+    if not place.is_dir():
+        reason = f"there is no directory {place}"
+    elif path.exists() and not path.is_file():
+        reason = "it is not a file"
+    elif not os.access(place, os.W_OK):
+        reason = "permission denied"
+    if reason is not None:
+        raise InputError(f"{option}: cannot write {path}: {reason}")
+
+
 def reason_of(error: Exception) -> str:
     """Return what went wrong in an operating system call, without its number and file name."""
     if isinstance(error, OSError) and error.strerror:

@@ -14,6 +14,8 @@ from hypercall.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hypercall.recording.moment import Moment
+
 LARGEST_SEED = (1 << 64) - 1
 MOST_CPUS = 64
 TRACE_FORMATS = ("strace", "jsonl", "perfetto")
@@ -117,7 +119,7 @@ StopAt = Annotated[
     ),
 ]
 Save = Annotated[
-    str | None,
+    Path | None,
     typer.Option(
         metavar="FILE",
         help="Where the run stops, save a snapshot; `hypercall run FILE` goes on from it.",
@@ -188,6 +190,22 @@ def check_checks(check: str, stale: bool) -> None:
     check_choice("--check", check, CHECK_MODES)
     if stale and check == "off":
         raise InputError("--check-stale is a check: add --check=warn or --check=strict")
+
+
+def moment_of(stop_at: str | None) -> Moment | None:
+    """Return the moment at which the user wants to stop.
+
+    Raises:
+        InputError: the text means none.
+    """
+    if stop_at is None:
+        return None
+    from hypercall.recording.moment import parse_moment
+
+    try:
+        return parse_moment(stop_at)
+    except InputError as error:
+        raise InputError(f"--stop-at: {error}") from None
 
 
 def check_gdb(place: str | None) -> None:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from hypercall.trace.events import Event
 
 _SHOWN = 64
+_AT_A_TIME = 10_000
 
 
 class Recorded:
-    """A recorded run: JSON lines, or a trace of KVM.
+    """A recorded run: JSON lines, a trace of KVM, or a recording, which is run again.
 
     Iterate over it once. The notes and the damage are complete when the iteration has ended.
 
@@ -35,6 +36,9 @@ class Recorded:
         Raises:
             InputError: it cannot be read, or is no recording.
         """
+        # Not at the top, so that the other commands start quickly.
+        from hypercall.recording.recording import is_recording
+
         check_input_file(path, "trace")
         self.description: RunDescription
         self.symbol: Callable[[int], str | None] = lambda address: None
@@ -46,7 +50,12 @@ class Recorded:
                 lines = stream.read(_SHOWN).lstrip().startswith(b"{")
         except OSError as error:
             raise InputError(f"cannot read the trace {path}: {reason_of(error)}") from None
-        self._events = self._json_lines() if lines else self._kvm()
+        if lines:
+            self._events = self._json_lines()
+        elif is_recording(path):
+            self._events = self._again()
+        else:
+            self._events = self._kvm()
         # What opens the file also describes it.
         first = next(self._events, None)
         if first is not None:
@@ -74,6 +83,38 @@ class Recorded:
         yield from reader
         if reader.damages:
             self._damaged(str(reader.damages[0]), reader.damage_count)
+
+    def _again(self) -> Iterator[Event]:
+        from hypercall.machine.result import StopReason
+        from hypercall.recording.recording import Recording
+        from hypercall.trace.kinds import parse_kinds
+
+        recording = Recording.load(self._path)
+        machine = recording.machine()
+        self.description = machine.describe()
+        self.symbol = machine.symbol
+        waiting: list[Event] = []
+
+        def take(event: Event) -> None:
+            waiting.append(event)
+            if len(waiting) >= _AT_A_TIME:
+                machine.pause()
+
+        machine.trace.subscribe(take, *parse_kinds("all"))
+        # What the tour does wrong it does on purpose.
+        checks = None if recording.guest.name == "tour" else machine.check()
+        while True:
+            result = machine.run(recording.limit_ns)
+            yield from waiting
+            waiting.clear()
+            if result.reason is not StopReason.PAUSED:
+                break
+        if checks is not None:
+            checks.finish()
+        yield from waiting
+        difference = recording.difference(result, machine)
+        if difference is not None:
+            self.notes.append(f"The run is not the recorded one: {difference}.")
 
     def _kvm(self) -> Iterator[Event]:
         from hypercall.trace.description import RunDescription

@@ -15,7 +15,7 @@ def report_command(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="A trace of `hypercall run --trace-format jsonl`, or one that KVM recorded.",
+            help="What `hypercall run` wrote by --record or --trace-format jsonl, or KVM's trace.",
         ),
     ],
     output: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,14 +11,24 @@ from hypercall.cli import options
 from hypercall.cli.inputs import check_choice
 from hypercall.errors import InputError
 
+if TYPE_CHECKING:
+    from hypercall.cli.guest import Origin
+
+
+_FIXED = (
+    *("initrd", "append", "cpus", "memory", "seed", "shuffle_vp_index", "time", "like"),
+    *("privileges", "entry"),
+)
+
 
 def run(
+    context: typer.Context,
     image: Annotated[
         Path | None,
         typer.Argument(
             metavar="[IMAGE]",
-            help="A Linux bzImage or vmlinux, another ELF file, or a flat binary; without one the"
-            " tour runs.",
+            help="A Linux bzImage or vmlinux, another ELF file, a flat binary, or a snapshot that"
+            " --save made; without one the tour runs.",
         ),
     ] = None,
     initrd: options.Initrd = None,
@@ -65,6 +75,15 @@ def run(
         float | None,
         typer.Option(metavar="SECONDS", help="Stop after so much virtual time, with exit code 3."),
     ] = None,
+    stop_at: options.StopAt = None,
+    save: options.Save = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Record the run; `hypercall replay FILE` does it again, to any moment of it.",
+        ),
+    ] = None,
     inject: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,10 +105,11 @@ def run(
 
     On a terminal the serial console is interactive: Ctrl-A x leaves, Ctrl-A h shows the keys.
 
-    Exit codes: 0 the guest powered off or passed, 1 the guest failed (panic, triple fault, reset,
-    dead halt, a value other than 0 at port 0xF4, a finding with --check=strict), 2 bad usage or
-    input, 3 the limit stopped it, 70 a mistake of this program, 74 an output could not be written,
-    130 interrupted, 141 the reader of the standard output went away.
+    Exit codes: 0 the guest powered off or passed, or --stop-at stopped it, 1 the guest failed
+    (panic, triple fault, reset, dead halt, a value other than 0 at port 0xF4, a finding with
+    --check=strict), 2 bad usage or input, or a moment of --stop-at that never came, 3 the limit
+    stopped it, 70 a mistake of this program, 74 an output could not be written, 130 interrupted,
+    141 the reader of the standard output went away.
     """
     # Not at the top, so that the other commands start quickly.
     from hypercall.cli.faults import check_faults
@@ -99,6 +119,9 @@ def run(
     from hypercall.partition.profiles import DEFAULT_PROFILE
     from hypercall.tour import TOUR_CPUS, TOUR_PRIVILEGES
 
+    origin = _origin(image)
+    if origin == "snapshot" and (fixed := options.given(context, _FIXED)):
+        raise InputError(f"{fixed[0]}: a snapshot has its own machine: leave it out")
     options.check_trace(trace, trace_format, trace_events)
     if image is None and (initrd is not None or append is not None):
         raise InputError("--initrd and --append are for an image of Linux: give an IMAGE")
@@ -117,8 +140,13 @@ def run(
     if debug_channel is not None:
         _check_debug_channel(debug_channel)
     options.check_gdb(gdb)
+    if save is not None and time == "host":
+        raise InputError("--save needs a time that comes again: leave out --time host")
+    if record is not None:
+        _check_record(origin, time, gdb)
     wanted = RunOptions(
         image=image,
+        origin=origin,
         initrd=initrd,
         append=append,
         cpus=cpus,
@@ -140,8 +168,39 @@ def run(
         inject=tuple(inject or ()),
         check=check,
         check_stale=check_stale,
+        stop_at=options.moment_of(stop_at),
+        save=save,
+        record=record,
     )
     raise typer.Exit(run_guest(wanted))
+
+
+def _origin(image: Path | None) -> Origin:
+    """Tell an image from a snapshot.
+
+    Raises:
+        InputError: it is a recording, which has a command of its own.
+    """
+    if image is None or not image.is_file():
+        return "image"
+    from hypercall.recording.recording import is_recording
+    from hypercall.snapshot.snapshot_file import is_snapshot
+
+    if is_recording(image):
+        raise InputError(f"{image} is a recording: do it again with `hypercall replay {image}`")
+    return "snapshot" if is_snapshot(image) else "image"
+
+
+def _check_record(origin: Origin, time: str, gdb: str | None) -> None:
+    if origin == "snapshot":
+        raise InputError("--record: a recording begins with an image, not in the middle of a run")
+    if time == "host":
+        raise InputError("--record needs a time that comes again: leave out --time host")
+    if gdb is not None:
+        raise InputError(
+            "--record and --gdb exclude one another, for what gdb changes is not recorded: record"
+            " the run, and debug it with `hypercall replay --gdb`"
+        )
 
 
 def _check_debug_channel(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -15,9 +14,15 @@ from hypercall.cli.exit_code import ExitCode, exit_code_of
 from hypercall.cli.faults import inject_faults, write_faults
 from hypercall.cli.findings import attach_checks, write_findings
 from hypercall.cli.guest import GuestMachine, MachineMaker, RunOptions
-from hypercall.cli.inputs import check_input_file, check_output_file, reason_of
+from hypercall.cli.inputs import (
+    check_input_file,
+    check_new_file,
+    check_output_file,
+    reason_of,
+)
 from hypercall.cli.outputs import Output, open_output
 from hypercall.cli.progress import Progress
+from hypercall.cli.recording import record_run
 from hypercall.cli.signals import StopSignals
 from hypercall.cli.summary import write_summary
 from hypercall.errors import InputError
@@ -27,12 +32,17 @@ from hypercall.trace.statistics import Statistics
 _SECONDS_BETWEEN_POLLS = 0.02
 
 
-def run_guest(options: RunOptions, make: MachineMaker | None = None) -> int:
+def run_guest(
+    options: RunOptions,
+    make: MachineMaker | None = None,
+    judge: Callable[[RunResult], ExitCode] = exit_code_of,
+) -> int:
     """Load and run a guest as the options say, and tell how it went.
 
     Args:
         options: what the user asked for.
         make: makes the machine; the real one by default.
+        judge: gives the exit code for a run that nothing else ended.
 
     Returns:
         The exit code, see :class:`~hypercall.cli.exit_code.ExitCode`; 128 plus the number of the
@@ -48,15 +58,23 @@ def run_guest(options: RunOptions, make: MachineMaker | None = None) -> int:
     progress.show("making the machine ...")
     try:
         machine = (make or guest.make_machine)(options)
-        progress.show(f"loading {options.image.name if options.image else 'the tour'} ...")
-        load_guest(machine, options)
-        return _Session(options, machine, progress).run()
+        append = ""
+        if options.origin == "image":
+            progress.show(f"loading {options.image.name if options.image else 'the tour'} ...")
+            append = load_guest(machine, options)
+        session = _Session(options, machine, progress)
+        if options.record is not None:
+            session.record = record_run(machine, options, append)
+        return session.run(judge)
     finally:
         progress.clear()
 
 
-def load_guest(machine: GuestMachine, options: RunOptions) -> None:
+def load_guest(machine: GuestMachine, options: RunOptions) -> str:
     """Load the guest that the options name.
+
+    Returns:
+        The command line that it got.
 
     Raises:
         InputError: it cannot be loaded.
@@ -65,13 +83,14 @@ def load_guest(machine: GuestMachine, options: RunOptions) -> None:
         # Not at the top: it has the image in it.
         from hypercall.tour import tour_image
 
-        machine.load(tour_image(), image_format="flat")
-        return
+        machine.load(tour_image(), image_format="flat", name="tour")
+        return ""
     try:
         append = options.append
         if append is None:
             append = default_append(options.image)
         machine.load(options.image, options.initrd, append, entry=options.entry)
+        return append
     except OSError as error:
         # The files could be opened a moment ago.
         name = error.filename or options.image
@@ -129,6 +148,11 @@ def _check_files(options: RunOptions) -> None:
     if options.coverage not in (None, "-"):
         check_output_file(Path(str(options.coverage)), "--coverage", files)
         files.append(("coverage", Path(str(options.coverage))))
+    for option, written in (("--save", options.save), ("--record", options.record)):
+        if written is not None:
+            check_output_file(written, option, files)
+            check_new_file(written, option)
+            files.append((f"file of {option}", written))
     if options.debug_channel is not None and options.debug_channel.startswith("file:"):
         place = Path(options.debug_channel.removeprefix("file:"))
         check_output_file(place, "--debug-channel", files)
@@ -148,8 +172,10 @@ class _Session:
         self._input: ConsoleInput | None = None
         self._waits = False
         self._next_poll = 0.0
+        self._missed: str | None = None
+        self.record: Callable[[RunResult | None], None] = lambda result: None
 
-    def run(self) -> int:
+    def run(self, judge: Callable[[RunResult], ExitCode]) -> int:
         options, machine = self._options, self._machine
         with contextlib.ExitStack() as stack:
             # Registered first, so done last: whatever happens, what was traced is written.
@@ -170,6 +196,8 @@ class _Session:
             machine.host_poll = self._poll
             stack.enter_context(self._signals.ask(self._stop))
             result = self._run_machine(stack)
+            if options.save is not None and self._missed is None:
+                machine.save(options.save)
             # Whoever stopped it wants to see how far it came.
             machine.console.flush()
             coverage()
@@ -180,12 +208,45 @@ class _Session:
             write_summary(sys.stderr, result, self._statistics, machine.symbol)
         write_faults(sys.stderr, self._faults)
         write_findings(sys.stderr, findings, lambda finding: machine.check().place(finding))
-        code = exit_code_of(result)
+        code = judge(result)
         if options.check == "strict" and code is ExitCode.PASSED and machine.check().failures:
             code = ExitCode.GUEST_FAILED
+        if self._missed is not None:
+            sys.stderr.write(f"hypercall: --stop-at: {self._missed}\n")
+            code = code if code is ExitCode.INTERRUPTED else ExitCode.BAD_INPUT
         return self._exit_code(code)
 
     def _run_machine(self, stack: contextlib.ExitStack) -> RunResult:
+        result = None
+        try:
+            result = self._run_to_moment()
+            if result is None:
+                result = self._run_to_end(stack)
+        finally:
+            self.record(result)
+        return result
+
+    def _run_to_moment(self) -> RunResult | None:
+        """Run to the moment at which to stop; None if gdb is to go on from there."""
+        options, machine = self._options, self._machine
+        moment, limit = options.stop_at, options.limit_ns
+        if moment is None:
+            return None
+        # Not at the top: few runs need it.
+        from hypercall.recording.moment import run_to_moment
+
+        result, reached = run_to_moment(machine, moment, limit)
+        if reached:
+            return result if options.gdb is None else None
+        if result.reason is not StopReason.PAUSED:
+            calls = f"{self._statistics.total:,} call{'s' if self._statistics.total != 1 else ''}"
+            self._missed = (
+                f"{moment} never came: the run ended at {result.virtual_ns / 1e9:.9f} s after"
+                f" {calls}; name an earlier moment"
+            )
+        return result
+
+    def _run_to_end(self, stack: contextlib.ExitStack) -> RunResult:
         options, machine = self._options, self._machine
         if options.gdb is None:
             return machine.run(options.limit_ns)
@@ -214,8 +275,6 @@ class _Session:
         output = self._open(target, "error", "--trace")
         machine = self._machine
         description = machine.describe()
-        if self._options.image is None:
-            description = dataclasses.replace(description, image="tour")
         kinds = parse_kinds(self._options.trace_events)
         writer: JsonLinesWriter | PerfettoWriter | StraceWriter
         if self._options.trace_format == "jsonl":
@@ -259,8 +318,9 @@ class _Session:
 
     def _attach_input(self, stack: contextlib.ExitStack) -> None:
         descriptor = None
-        # The tour listens to nobody.
-        if self._options.console == "-" and self._options.image is not None:
+        # The tour listens to nobody, and a recorded run to what it listened to then.
+        listens = self._options.image is not None and self._options.origin != "recording"
+        if self._options.console == "-" and listens:
             # Standard input may be closed, or replaced by something that is not a file.
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 descriptor = sys.stdin.fileno()

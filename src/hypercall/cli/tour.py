@@ -6,17 +6,13 @@ from typing import Annotated
 
 import typer
 
+from hypercall.cli import options
 from hypercall.cli.run import run
 
 
 def tour(
-    like: Annotated[
-        str,
-        typer.Option(
-            metavar="SET",
-            help="Whose reading of the specification: hyperv, kvm, xen or openvmm.",
-        ),
-    ] = "hyperv",
+    context: typer.Context,
+    like: options.Like = "hyperv",
     privileges: Annotated[
         str | None,
         typer.Option(
@@ -24,18 +20,9 @@ def tour(
             help="What the partition may do and has, as for hypercall run; all by default.",
         ),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(metavar="N", help="Varies the turns of the processors."),
-    ] = 0,
-    shuffle_vp_index: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Seed by which VP indexes and APIC ids are made to differ."),
-    ] = None,
-    trace: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|-", help="Write every hypercall here; - is the standard error."),
-    ] = None,
+    seed: options.Seed = 0,
+    shuffle_vp_index: options.ShuffleVpIndex = None,
+    trace: options.Trace = None,
 ) -> None:
     """Run the bundled guest: it makes all calls, and looks for what each must do.
 
@@ -43,6 +30,7 @@ def tour(
     least one did not, otherwise as hypercall run.
     """
     run(
+        context,
         like=like,
         privileges=privileges,
         seed=seed,

@@ -145,6 +145,7 @@ class Machine:
         *,
         entry: Literal["vmlinux", "decompressor"] = "vmlinux",
         image_format: Literal["auto", "flat"] = "auto",
+        name: str | None = None,
     ) -> None:
         """Put an image into memory and the boot processor at its first instruction.
 
@@ -155,6 +156,7 @@ class Machine:
             append: the command line.
             entry: where a bzImage is entered (see ``hypercall.machine.loaders``).
             image_format: ``flat`` takes any bytes for a flat binary.
+            name: what to call an image that is not a path.
 
         Raises:
             InputError: a file cannot be read, is no image, or does not fit into memory.
@@ -164,7 +166,7 @@ class Machine:
         )
         state = load_image(
             _contents(image, "image"),
-            str(image) if isinstance(image, Path) else "image",
+            str(image) if isinstance(image, Path) else name or "image",
             initrd=None if initrd is None else _contents(initrd, "initial RAM disk"),
             append=append,
             memory=memory,
@@ -174,7 +176,7 @@ class Machine:
         context = self.processors.context(self.partition.bootstrap)
         load_entry(self.processors.registers, context, state)
         self._view.entry = state
-        self._image = image.name if isinstance(image, Path) else None
+        self._image = image.name if isinstance(image, Path) else name
         self._append = append or None
 
     # --- running -------------------------------------------------------------------------------
@@ -254,6 +256,22 @@ class Machine:
         from hypercall.snapshot.snapshot import Snapshot
 
         return Snapshot(self)
+
+    def save(self, path: Path) -> None:
+        """Write the state of the machine to a file, from which `from_snapshot` makes one like it.
+
+        Between runs only. The run that follows is the same as without.
+
+        Args:
+            path: where; a file that is there is replaced, once the new one is whole.
+
+        Raises:
+            InputError: it cannot be written, or the machine counts time by the host's clock.
+        """
+        # Not at the top: few runs need it.
+        from hypercall.snapshot.snapshot_file import save_machine
+
+        save_machine(self, path)
 
     @classmethod
     def from_snapshot(cls, path: Path) -> Self:

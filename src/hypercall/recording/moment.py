@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hypercall.durations import duration_text, parse_duration
 from hypercall.errors import InputError
+from hypercall.machine.result import RunResult, StopReason
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.trace.events import Event, HypercallEvent
 from hypercall.trace.hub import TraceHub
@@ -123,8 +124,44 @@ class WatchedMachine(Protocol):
     def console(self) -> WatchedConsole:
         """The console."""
 
+    @property
+    def time_ns(self) -> int:
+        """The virtual time in nanoseconds."""
+
     def pause(self) -> None:
         """Let the run end before the next block of code."""
+
+    def run(self, limit_ns: int | None = None) -> RunResult:
+        """Run until the guest ends, a pause or the limit."""
+
+
+def run_to_moment(
+    machine: WatchedMachine, moment: Moment, limit_ns: int | None = None
+) -> tuple[RunResult, bool]:
+    """Run a machine until a moment comes.
+
+    Args:
+        machine: the machine.
+        moment: the moment; calls and texts are counted from now on.
+        limit_ns: the virtual time since the machine was made at which to stop before.
+
+    Returns:
+        How the run ended, and whether the moment has come; then the reason is ``PAUSED``.
+    """
+    if isinstance(moment, TimeMoment):
+        earlier = limit_ns is not None and limit_ns < moment.time_ns
+        result = machine.run(limit_ns if earlier else moment.time_ns)
+        reached = result.reason is StopReason.LIMIT and machine.time_ns >= moment.time_ns
+    else:
+        watch = MomentWatch(machine, moment)
+        try:
+            result = machine.run(limit_ns)
+        finally:
+            watch.close()
+        reached = watch.reached and result.reason is StopReason.PAUSED
+    if reached:
+        result = replace(result, reason=StopReason.PAUSED, detail=f"at {moment}")
+    return result, reached
 
 
 class MomentWatch:

@@ -1,14 +1,15 @@
 """Recordings in files: a guest, the machine for it, and all that came from outside."""
 
+import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hypercall.errors import InputError
 from hypercall.machine.configuration import MachineConfiguration
-from hypercall.machine.result import RunResult, StopReason
+from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
 from hypercall.recording.inputs import Input, InputPlayer
 from hypercall.snapshot.container import is_container, read_container, write_container
 from hypercall.snapshot.encoding import Decoder, Encoder
@@ -22,6 +23,7 @@ FORMAT = 1
 """The version of the format."""
 
 _LARGEST = 8 << 30
+_PAGE = 4096
 _MOST_INPUTS = 10_000_000
 
 
@@ -55,17 +57,28 @@ class End:
         virtual_ns: the virtual time.
         executed: bytes of guest code executed.
         exits: how often each kind of exit came.
+        exit_code: what the guest wrote to the debug exit port, or None.
+        memory: the SHA-256 digest of the guest's memory, or None if it was not looked at.
     """
 
     reason: StopReason
     virtual_ns: int
     executed: int
     exits: dict[str, int]
+    exit_code: int | None = None
+    memory: str | None = None
 
     @classmethod
-    def of(cls, result: RunResult) -> "End":
-        """Return how a run ended."""
-        return cls(result.reason, result.virtual_ns, result.executed, dict(result.exits))
+    def of(cls, result: RunResult, machine: "Machine | None" = None) -> "End":
+        """Return how a run ended, and if there is the machine, what was in its memory then."""
+        return cls(
+            result.reason,
+            result.virtual_ns,
+            result.executed,
+            dict(result.exits),
+            result.exit_code,
+            None if machine is None else memory_digest(machine),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +114,35 @@ class Recording:
             guest.append,
             entry=guest.entry,
             image_format=guest.image_format,
+            name=guest.name,
         )
         for fault in self.faults:
             machine.inject(fault)
         InputPlayer(machine, self.inputs)
         return machine
+
+    def difference(self, result: RunResult, machine: "Machine") -> str | None:
+        """Tell how a run that should have been this one ended differently.
+
+        Args:
+            result: how it ended.
+            machine: the machine, as it is at its end.
+
+        Returns:
+            A sentence, or None if it ended in the same way, or nobody knows how this one did.
+        """
+        if self.end is None:
+            return None
+        end = End.of(result, None if self.end.memory is None else machine)
+        if self.limit_ns is not None:
+            # Who stopped it, and how, is no part of the run.
+            end = replace(end, reason=self.end.reason)
+        if end == self.end:
+            return None
+        text = f"it ended {_told(self.end)} when it was recorded, and {_told(end)} now"
+        if self.version != package_version():
+            text += f"; hypercall {self.version} recorded it, and this is {package_version()}"
+        return text
 
     @property
     def limit_ns(self) -> int | None:
@@ -133,7 +170,7 @@ class Recording:
             "guest": [guest.name, guest.append, guest.entry, guest.image_format],
             "faults": list(self.faults),
             "inputs": [each.to_json() for each in self.inputs],
-            "end": end and [end.reason.name, end.virtual_ns, end.executed, end.exits],
+            "end": end and [end.reason.name, *astuple(end)[1:]],
         }
         parts = {"head": json.dumps(head).encode(), "image": guest.image}
         if guest.initrd is not None:
@@ -169,8 +206,14 @@ class Recording:
         values = Decoder(head["nodes"], {}).decode(head["configuration"])
         end = None
         if head["end"] is not None:
-            reason, virtual_ns, executed, exits = head["end"]
-            end = End(StopReason[reason], int(virtual_ns), int(executed), dict(exits))
+            reason, virtual_ns, executed, exits, exit_code, memory = head["end"]
+            if not (exit_code is None or type(exit_code) is int):
+                raise ValueError("its exit code")
+            if not (memory is None or isinstance(memory, str)):
+                raise ValueError("the digest of its memory")
+            end = End(
+                StopReason[reason], int(virtual_ns), int(executed), dict(exits), exit_code, memory
+            )
         if not isinstance(values.get("date"), datetime):
             raise ValueError("its date")
         return cls(
@@ -184,6 +227,28 @@ class Recording:
 
 
 _STOPPED = (StopReason.INTERRUPTED, StopReason.LIMIT, StopReason.PAUSED, StopReason.UNTIL)
+
+
+def _told(end: End) -> str:
+    exits = sum(end.exits.values())
+    value = "" if end.exit_code is None else f" with the value {end.exit_code}"
+    memory = "" if end.memory is None else f", its memory {end.memory[:8]}"
+    return (
+        f"at {end.virtual_ns} ns after {end.executed:,} bytes of code and {exits:,} exits"
+        f" ({REASON_TEXTS[end.reason]}{value}{memory})"
+    )
+
+
+def memory_digest(machine: "Machine") -> str:
+    """Return the SHA-256 digest of what is in a guest's memory, and where."""
+    written, ram = bytes(machine.engine.written_pages()), machine.partition.memory.ram
+    digest, zeros = hashlib.sha256(), bytes(_PAGE)
+    for page, state in enumerate(written):
+        content = ram[page * _PAGE : (page + 1) * _PAGE] if state else zeros
+        if content != zeros:
+            digest.update(page.to_bytes(8, "little"))
+            digest.update(content)
+    return digest.hexdigest()
 
 
 def is_recording(path: Path) -> bool:

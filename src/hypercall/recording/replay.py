@@ -1,15 +1,17 @@
 """Going to any moment of a recorded run, forward and back."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hypercall.errors import InputError
 from hypercall.machine.result import StopReason
+from hypercall.recording.moment import CallMoment, Moment, MomentWatch, TimeMoment
 from hypercall.recording.recording import End, Recording
-from hypercall.tlfs.calls import Call
 from hypercall.trace.events import Event, HypercallEvent
 
 if TYPE_CHECKING:
+    from hypercall.machine.machine import Machine
     from hypercall.snapshot.snapshot import Snapshot
 
 SPACING_NS = 200_000_000
@@ -28,13 +30,20 @@ class Replay:
     Args:
         recording: the run.
         spacing_ns: the virtual time between the snapshots that are taken on the way.
+        prepare: called with the machine before the first moment; what it appends to the
+            machine's ``state_holders`` goes back with it.
 
     Attributes:
         recording: the run.
         machine: the machine at the present moment.
     """
 
-    def __init__(self, recording: Recording, spacing_ns: int = SPACING_NS) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        spacing_ns: int = SPACING_NS,
+        prepare: "Callable[[Machine], None] | None" = None,
+    ) -> None:
         self.recording = recording
         self._spacing = spacing_ns
         self.machine = recording.machine()
@@ -44,6 +53,8 @@ class Replay:
         self._ended = [False]
         self.machine.state_holders += [self._calls, self._ended]
         self.machine.trace.subscribe(self._count, HypercallEvent)
+        if prepare is not None:
+            prepare(self.machine)
         self._snapshots: list[Snapshot] = [self.machine.snapshot()]
 
     @property
@@ -73,12 +84,12 @@ class Replay:
             self._go_back(time_ns)
         self._run_to(time_ns)
 
-    def go_to_call(self, number: int, call: Call | None = None) -> bool:
+    def go_to_call(self, number: int, call: int | None = None) -> bool:
         """Go to the moment when a call has just been made, counted from the beginning.
 
         Args:
             number: 1 for the first.
-            call: count this call alone.
+            call: count the calls with this code alone, a `Call` for instance.
 
         Returns:
             Whether there is such a call; if not, the run is at its end.
@@ -95,7 +106,7 @@ class Replay:
             self._wanted = number - self.calls
         else:
             self._wanted = number
-        self._only = None if call is None else int(call)
+        self._only = call
         try:
             while not self.ended and self._wanted:
                 self._run_to(self.time_ns + self._spacing)
@@ -103,6 +114,26 @@ class Replay:
         finally:
             self._wanted = None
             self._only = None
+
+    def go_to(self, moment: Moment) -> bool:
+        """Go to a moment, counted from the beginning of the run.
+
+        Returns:
+            Whether it comes; if not, the run is at its end.
+        """
+        if isinstance(moment, TimeMoment):
+            self.go_to_time(moment.time_ns)
+            return self.time_ns >= moment.time_ns
+        if isinstance(moment, CallMoment):
+            return self.go_to_call(moment.number, moment.code)
+        self._restore(0)
+        watch = MomentWatch(self.machine, moment)
+        try:
+            while not (self.ended or watch.reached):
+                self._run_to(self.time_ns + self._spacing)
+        finally:
+            watch.close()
+        return watch.reached
 
     def step_back(self, calls: int = 1) -> bool:
         """Go back to the moment when an earlier call had just been made.

@@ -50,8 +50,8 @@ class Memento:
                 waiting += content
             elif kind is tuple or kind is frozenset:
                 waiting += thing
-            elif kind is dict:
-                assert isinstance(thing, dict)
+            elif isinstance(thing, dict):
+                # Counters too.
                 append(_restore_dict(thing, dict(thing)))
                 waiting += thing
                 waiting += thing.values()

@@ -10,6 +10,7 @@ from hypercall.abi.dispatcher import Dispatcher
 from hypercall.machine.exits import MachineExits
 from hypercall.partition.msrs import MsrFile
 from hypercall.partition.registers import RegisterFile
+from hypercall.trace.statistics import CallCount, Statistics
 from hypercall.trace.symbols import LazySymbols
 
 NOT_STATE = "not_state"
@@ -21,13 +22,15 @@ Who listens to a machine, for instance, is no part of the machine's state.
 _STATEFUL = ("hypercall.partition.", "hypercall.machine.", "hypercall.cpu.", "hypercall.faults.")
 # What they hold is fixed when the machine is made.
 _WIRING: tuple[type, ...] = (Dispatcher, MachineExits, MsrFile, RegisterFile)
+# What has state beside what runs a guest.
+_ELSEWHERE: tuple[type, ...] = (LazySymbols, Statistics, CallCount)
 
 
 @functools.cache
 def has_state(kind: type) -> bool:
     """Whether objects of a class can change while a guest runs."""
     with_attributes = bool(slots(kind)) or "__dict__" in _members(kind)
-    if kind is LazySymbols:
+    if kind in _ELSEWHERE:
         return True
     if issubclass(kind, enum.Enum) or kind in _WIRING:
         return False

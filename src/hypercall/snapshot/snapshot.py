@@ -31,10 +31,7 @@ class Snapshot:
     """
 
     def __init__(self, machine: "Machine") -> None:
-        if machine.configuration.time == "host":
-            raise InputError(
-                "a machine that follows the host's clock has no snapshots: give it virtual time"
-            )
+        check_time(machine)
         self.time_ns = machine.time_ns
         self.machine = machine
         self._engine: dict[str, Any] = machine.engine.save()
@@ -85,6 +82,18 @@ class Snapshot:
     def close(self) -> None:
         """Let the memory go; the snapshot cannot be restored any more."""
         self._holder.close()
+
+
+def check_time(machine: "Machine") -> None:
+    """Make sure that a machine can have snapshots.
+
+    Raises:
+        InputError: it counts time by the host's clock, which nothing brings back.
+    """
+    if machine.configuration.time == "host":
+        raise InputError(
+            "a machine that follows the host's clock has no snapshots: give it virtual time"
+        )
 
 
 def _runs(before: bytes, now: bytes) -> list[tuple[int, int]]:

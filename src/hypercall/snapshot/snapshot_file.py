@@ -10,6 +10,7 @@ from hypercall.errors import InputError
 from hypercall.machine.configuration import LARGEST_MEMORY, MachineConfiguration
 from hypercall.snapshot.container import is_container, read_container, write_container
 from hypercall.snapshot.encoding import Decoder, Encoder
+from hypercall.snapshot.snapshot import check_time
 from hypercall.version import package_version
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ def save_machine(machine: "Machine", path: Path) -> None:
     """Write the state of a machine to a file.
 
     Raises:
-        InputError: the file cannot be written, or the state refers to functions of the user.
+        InputError: the file cannot be written, the machine counts time by the host's clock, or the
+            state refers to functions of the user.
     """
+    check_time(machine)
     engine = machine.engine.save()
     parts: dict[str, bytes] = {}
     contexts = engine.pop("contexts")
