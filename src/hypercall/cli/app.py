@@ -18,6 +18,7 @@ from hypercall.cli.export import export_command
 from hypercall.cli.faults import faults_command
 from hypercall.cli.importing import import_command
 from hypercall.cli.initrd import initrd
+from hypercall.cli.optional_value import CommandWithOptionalValues
 from hypercall.cli.readings import readings_command
 from hypercall.cli.replay import replay_command
 from hypercall.cli.report import report_command
@@ -43,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run)
+app.command("run", cls=CommandWithOptionalValues)(run)
 app.command("tour")(tour)
 app.command("calls")(calls_command)
 app.command("readings")(readings_command)

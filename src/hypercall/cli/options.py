@@ -90,9 +90,10 @@ Coverage = Annotated[
 Check = Annotated[
     str | None,
     typer.Option(
-        metavar="warn|strict|off",
+        metavar="[warn|strict|off]",
         help="Check the guest by the rules of `hypercall checks`: tell at the end (warn, the"
-        " default for an image), end the run at the first mistake with exit code 1 (strict).",
+        " default for an image, and what --check alone means), end the run at the first mistake"
+        " with exit code 1 (strict).",
     ),
 ]
 CheckStale = Annotated[
