@@ -80,12 +80,15 @@ def image_of(text: str) -> tuple[bytes, int]:
     return image, struct.unpack_from("<Q", image, 8)[0]
 
 
-def run(mistake: Mistake, *, right: bool = False) -> Outcome:
-    """Run a guest, or its twin, under the checks.
+def machine_for(mistake: Mistake, *, right: bool = False) -> tuple[Machine, int]:
+    """Make a machine with a guest in it, or its twin.
 
     Args:
         mistake: the guest.
-        right: whether to run the twin.
+        right: whether the twin is meant.
+
+    Returns:
+        The machine, and the address of the label ``mistake``, 0 in a twin.
     """
     machine = Machine(
         MachineConfiguration(
@@ -99,6 +102,17 @@ def run(mistake: Mistake, *, right: bool = False) -> Outcome:
     machine.load(image, image_format="flat")
     start = struct.pack("<QQ", SELF, 0) + _started_like_this().pack()
     machine.partition.memory.write(START, start)
+    return machine, address
+
+
+def run(mistake: Mistake, *, right: bool = False) -> Outcome:
+    """Run a guest, or its twin, under the checks.
+
+    Args:
+        mistake: the guest.
+        right: whether to run the twin.
+    """
+    machine, address = machine_for(mistake, right=right)
     checks = machine.check(stale=mistake.stale)
     result = machine.run(limit_ns=LIMIT_NS)
     return Outcome(checks.finish(), address, result, machine)

@@ -120,6 +120,24 @@ def test_breakpoints_are_found_backward_in_reverse_order(past: Past) -> None:
     assert past.calls.total == 0
 
 
+def test_what_the_checks_have_found_goes_back_unheard() -> None:
+    past = Past(1)
+    checks = past.machine.check()
+    heard: list[str] = []
+    checks.on_new.append(lambda finding: heard.append(finding.rule.name))
+    found = []
+    while past.go(TICK) is StopReason.DEBUGGER:
+        found.append([(each.rule.name, each.count) for each in checks.findings])
+    assert found[1] == [("unrecommended-call", 1)]
+    assert found[-1] == [("unrecommended-call", TICKS - 1)]
+    past.machine.debugging.breakpoints = frozenset({TICK})
+    for expected in reversed(found):
+        assert past.history.continue_back() is not None
+        assert [(each.rule.name, each.count) for each in checks.findings] == expected
+    assert heard == ["unrecommended-call"]
+    past.history.close()
+
+
 def test_a_watchpoint_is_found_before_the_access(past: Past) -> None:
     past.go()
     debugging = past.machine.debugging

@@ -1,3 +1,5 @@
+import pytest
+
 from hypercall.trace.events import Event, HaltEvent, MachineEvent, MsrEvent, Position
 from hypercall.trace.hub import ALL_KINDS, TraceHub
 
@@ -81,6 +83,26 @@ def test_for_a_while_only_one_is_told() -> None:
     hub.emit(msr)
     assert (alone, seen) == ([halt], [msr])
     assert hub.active
+
+
+def test_who_follows_the_machine_is_told_of_what_is_repeated() -> None:
+    hub = TraceHub()
+    follower: list[Event] = []
+    alone: list[Event] = []
+    end = hub.subscribe(follower.append, HaltEvent, MsrEvent, follows=True)
+    hub.subscribe(lambda event: pytest.fail("this one has heard of it"))
+    halt, msr = HaltEvent(WHERE, True), MsrEvent(WHERE, 0x40000000, 1, True)
+    with hub.only(alone.append, HaltEvent):
+        assert hub.repeating
+        hub.emit(halt)
+        hub.emit(msr)
+    assert (alone, follower) == ([halt], [halt, msr])
+    assert not hub.repeating
+    end()
+    with hub.only(alone.append, HaltEvent):
+        hub.emit(halt)
+        assert not hub.wants(MsrEvent)
+    assert (alone, follower) == ([halt, halt], [halt, msr])
 
 
 def test_subscriptions_go_back_to_what_they_were() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from hypercall.abi.record import CallRecord
 from hypercall.checks.check import Check
@@ -42,6 +43,8 @@ class CallCheck(Check):
         OVERSIZED_FLUSH,
     )
     kinds = (HypercallEvent,)
+    # What is good is so at any time.
+    not_state: ClassVar[tuple[str, ...]] = ("_good",)
 
     def __init__(self, facts: Facts, findings: Findings) -> None:
         super().__init__(facts, findings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from hypercall.checks.call_check import CallCheck
 from hypercall.checks.check import Check
@@ -36,6 +36,8 @@ class Checker:
     Attributes:
         kinds: the kinds of events that the checks want; others may be fed too.
     """
+
+    not_state: ClassVar[tuple[str, ...]] = ("kinds", "_by_kind")
 
     def __init__(
         self,

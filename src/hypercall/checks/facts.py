@@ -36,6 +36,7 @@ class Facts:
         privileges: the partition privilege mask.
         spin_retry_count: CPUID 0x40000004.EBX.
         apic_ids: the APIC id by VP index.
+        from_start: whether everything that the guest has ever done is seen.
     """
 
     recommendations: int | None = None
@@ -43,6 +44,7 @@ class Facts:
     privileges: int | None = None
     spin_retry_count: int | None = None
     apic_ids: Mapping[int, int] | None = None
+    from_start: bool = False
 
     def hypercalls_enabled(self, vtl: int) -> bool | None:
         """Return whether a VTL has an enabled hypercall interface now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hypercall.checks.rule import Rule
 from hypercall.trace.events import FindingEvent, Position
@@ -58,6 +59,8 @@ class Findings:
     Attributes:
         left_out: how many new places were not taken up, for there are `MOST_FINDINGS` already.
     """
+
+    not_state: ClassVar[tuple[str, ...]] = ("_on_new",)
 
     def __init__(self, on_new: Callable[[Finding], None] | None = None) -> None:
         """Collect findings.

@@ -51,7 +51,8 @@ class IdentityCheck(Check):
 
     A guest learns a VP index by the MSR or the register of that name and by
     HvCallGetVpIndexFromApicId, and in no other way. Where index and APIC id are equal nothing is
-    reported, for then nothing goes wrong.
+    reported, for then nothing goes wrong. Nor is an index that the guest may have learned before
+    somebody began to watch it.
     """
 
     rules = (APIC_ID_AS_VP_INDEX, VP_INDEX_AS_APIC_ID)
@@ -97,6 +98,9 @@ class IdentityCheck(Check):
             return
         if declaration.code == Call.GET_VP_INDEX_FROM_APIC_ID:
             self._see_apic_ids(record, position)
+            return
+        if not self.facts.from_start:
+            # What it has asked for before is not known.
             return
         named = processors_of(record)
         if named is None:

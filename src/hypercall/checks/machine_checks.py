@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypercall.checks.checker import Checker
 from hypercall.checks.code import disassemble_around
@@ -16,6 +16,7 @@ from hypercall.checks.spinning import SpinCheck
 from hypercall.checks.translations import AUDIT_NS, PATIENCE_NS, TranslationCheck
 from hypercall.checks.trust_levels import TrustLevelCheck
 from hypercall.cpu.interface import PAUSES_OF_A_SPIN
+from hypercall.snapshot.memento import Memento
 from hypercall.trace.events import FindingEvent, Position
 
 if TYPE_CHECKING:
@@ -31,9 +32,16 @@ _CODE_AFTER = 32
 class MachineChecks:
     """Watches a machine.
 
+    What it has seen and found is state of the machine: it goes back with it to a snapshot.
+
     Attributes:
-        on_new: functions that are called with each finding when it is new.
+        on_new: functions that are called with each finding when it is new; when the machine has
+            gone back, a finding is new again.
     """
+
+    not_state: ClassVar[tuple[str, ...]] = (
+        *("on_new", "_machine", "_engine", "_exits", "_fresh", "_unsubscribe"),
+    )
 
     def __init__(self, machine: Machine, engine: Engine, exits: MachineExits) -> None:
         """Begin to watch.
@@ -57,9 +65,27 @@ class MachineChecks:
         self._levels = self._checker.check(TrustLevelCheck)
         self._finished = False
         self.on_new: list[Callable[[Finding], None]] = []
-        machine.trace.subscribe(self._checker.feed, *self._checker.kinds)
+        self._unsubscribe = machine.trace.subscribe(
+            self._checker.feed, *self._checker.kinds, follows=True
+        )
         exits.on_spin = self._spun
         machine.processors.on_switch_vtl = self._switches_vtl
+        self._fresh = Memento([self])
+
+    def begin_anew(self) -> None:
+        """Forget everything: the machine is at a moment at which nothing watched it."""
+        self._fresh.restore()
+        self._facts.begin()
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._unsubscribe()
+        exits, machine = self._exits, self._machine
+        exits.on_read = exits.on_spin = exits.on_stale = None
+        machine.processors.on_switch_vtl = None
+        machine.between_turns = None
+        for page in self._outputs.pages:
+            self._watch_page(page, False)
 
     def watch_translations(self) -> None:
         """Look for uses of translations that the guest should have flushed."""
@@ -118,10 +144,13 @@ class MachineChecks:
             self._watch(page, True)
 
     def _watch(self, page: int, on: bool) -> None:
+        self._watch_page(page, on)
+        self._machine.between_turns = self._between_turns
+
+    def _watch_page(self, page: int, on: bool) -> None:
         offset = self._machine.partition.memory.ram_offset(page)
         if offset is not None:
             self._engine.watch_page(offset, on)
-            self._machine.between_turns = self._between_turns
 
     def _read(self, _: int, offset: int) -> None:
         self._outputs.read(self._exits.position(), self._gpa(offset))
@@ -142,10 +171,12 @@ class MachineChecks:
         if len(code) <= _CODE_BEFORE:
             start, code = finding.address, facts.code(finding.address, _CODE_AFTER)
         finding.code, finding.code_address, finding.bits = code, start, facts.word_size()
-        if self._machine.trace.wants(FindingEvent):
-            self._machine.trace.emit(finding.event)
-        for function in self.on_new:
-            function(finding)
+        trace = self._machine.trace
+        if trace.wants(FindingEvent):
+            trace.emit(finding.event)
+        if not trace.repeating:
+            for function in self.on_new:
+                function(finding)
 
 
 def disassembly(finding: Finding) -> list[str]:

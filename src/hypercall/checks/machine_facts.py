@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypercall.checks.facts import Facts, MessageSlot
 from hypercall.cpu.interface import MODE_CPL, MODE_LONG
@@ -29,6 +29,8 @@ _SHARED_REGISTERS = tuple(
 class MachineFacts(Facts):
     """The facts of a machine's partition and of its running processor."""
 
+    not_state: ClassVar[tuple[str, ...]] = ("_machine", "_engine", "_partition")
+
     def __init__(self, machine: Machine, engine: Engine) -> None:
         """Know a machine.
 
@@ -47,6 +49,11 @@ class MachineFacts(Facts):
         self.apic_ids = {vp.index: vp.apic_id for vp in machine.partition.processors}
         self._started: set[int] = {machine.partition.bootstrap.index}
         self._written: set[int] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """Take note that the guest is watched from now on."""
+        self.from_start = not self._engine.count
 
     def hypercalls_enabled(self, vtl: int) -> bool | None:
         """Return whether a VTL has an enabled hypercall interface now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from hypercall.checks.check import Check
 from hypercall.checks.facts import Facts
@@ -41,6 +41,7 @@ class OutputCheck(Check):
 
     rules = (EARLY_READ,)
     kinds = (HypercallEvent,)
+    not_state: ClassVar[tuple[str, ...]] = ("watch",)
 
     def __init__(self, facts: Facts, findings: Findings) -> None:
         super().__init__(facts, findings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from hypercall.abi.record import CallRecord
 from hypercall.checks.check import Check
@@ -53,6 +53,7 @@ class TranslationCheck(Check):
 
     rules = (STALE_TRANSLATION,)
     kinds = (HypercallEvent,)
+    not_state: ClassVar[tuple[str, ...]] = ("watching",)
 
     def __init__(self, facts: Facts, findings: Findings) -> None:
         super().__init__(facts, findings)

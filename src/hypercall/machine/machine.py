@@ -67,7 +67,8 @@ class Machine:
         console: the first serial port.
         faults: the faults that are injected on purpose, and where to inject more.
         debugging: breakpoints, watchpoints and steps.
-        between_turns: called between turns with the virtual time in nanoseconds; None for nothing.
+        between_turns: called between turns with the virtual time in nanoseconds, and not where a
+            run was stopped in the middle of one; None for nothing.
         checks: what watches the guest for mistakes, or None before `check`.
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
@@ -241,7 +242,8 @@ class Machine:
 
     def state_roots(self) -> list[object]:
         """The objects from which all state of the machine that lies in objects can be found."""
-        return [self, *self.state_holders]
+        checks = [] if self.checks is None else [self.checks]
+        return [self, *checks, *self.state_holders]
 
     def snapshot(self) -> "Snapshot":
         """Keep the state of the machine, in memory, to go back to it with `restore`.
@@ -293,7 +295,8 @@ class Machine:
 
         What happens from there on is what happened the first time, unless somebody interferes.
         Observers, console outputs and handlers stay as they are; the faults are those that were
-        armed then.
+        armed then. The checks know and have found what they did then, or nothing if they began
+        later.
 
         Raises:
             InputError: it is another machine's.
@@ -306,6 +309,8 @@ class Machine:
         snapshot.restore()
         self.faults.settle()
         self.debugging.settle()
+        if self.checks is not None and self.checks is not snapshot.checks:
+            self.checks.begin_anew()
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -594,7 +599,7 @@ class Machine:
         """Note who watches and serves the machine; the function returned goes back to that.
 
         It is what `restore` leaves as it is: subscribers, observers, handlers, console outputs,
-        the poll, breakpoints and watchpoints.
+        the poll, breakpoints and watchpoints, and whether there are checks.
         """
         return remember_users(self, self._observation.call_observers, self._handlers)
 

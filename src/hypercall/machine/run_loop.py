@@ -31,7 +31,8 @@ class RunHooks(Protocol):
     """What the user of a machine wants to be called while it runs; None for nothing.
 
     Attributes:
-        between_turns: called between turns with the virtual time in nanoseconds.
+        between_turns: called between turns with the virtual time in nanoseconds, and not where a
+            run was stopped in the middle of one.
         host_poll: called between turns with 0.0, and with the seconds of virtual time until the
             next timer when every processor is halted; it may take that long, and returns whether
             the guest got input meanwhile.
@@ -147,7 +148,7 @@ class RunLoop:
             processors.continue_turn(limit_ns)
             return self._run_engine(limit_ns)
         now = engine.time()
-        if self._hooks.between_turns is not None:
+        if self._hooks.between_turns is not None and not self._turn_unfinished:
             self._hooks.between_turns(now)
         self._partition.timers.run_due(now)
         if end.reason is not None:

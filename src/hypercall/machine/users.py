@@ -27,8 +27,12 @@ def remember_users(
     served, outputs = dict(handlers), list(machine.console.output)
     poll, holders, debugging = machine.host_poll, list(machine.state_holders), machine.debugging
     breakpoints, watchpoints = debugging.breakpoints, debugging.watchpoints
+    checks = machine.checks
 
     def go_back() -> None:
+        if machine.checks is not None and machine.checks is not checks:
+            machine.checks.end()
+        machine.checks = checks
         subscribers()
         observers.clear()
         observers.update({code: list(each) for code, each in observed.items()})

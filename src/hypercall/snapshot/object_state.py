@@ -19,7 +19,13 @@ NOT_STATE = "not_state"
 Who listens to a machine, for instance, is no part of the machine's state.
 """
 
-_STATEFUL = ("hypercall.partition.", "hypercall.machine.", "hypercall.cpu.", "hypercall.faults.")
+_STATEFUL = (
+    "hypercall.partition.",
+    "hypercall.machine.",
+    "hypercall.cpu.",
+    "hypercall.faults.",
+    "hypercall.checks.",
+)
 # What they hold is fixed when the machine is made.
 _WIRING: tuple[type, ...] = (Dispatcher, MachineExits, MsrFile, RegisterFile)
 # What has state beside what runs a guest.

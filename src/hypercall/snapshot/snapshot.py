@@ -24,6 +24,7 @@ class Snapshot:
     Attributes:
         machine: the machine.
         time_ns: the virtual time at which it was taken, in nanoseconds.
+        checks: what watched the guest for mistakes; what it knew is in the snapshot too.
 
     Raises:
         InputError: the machine counts time by the host's clock, which nothing brings back.
@@ -34,6 +35,7 @@ class Snapshot:
         check_time(machine)
         self.time_ns = machine.time_ns
         self.machine = machine
+        self.checks = machine.checks
         self._engine: dict[str, Any] = machine.engine.save()
         self._memento = Memento(machine.state_roots())
         self._holder = MemoryHolder()

@@ -1,11 +1,14 @@
 """Uses of old translations are told, and otherwise everything is as without audits."""
 
 import struct
+from pathlib import Path
 
 import pytest
 from tests.guests.assembly import put
 from tests.guests.kit import Guest, GuestRun, run_machine
 from tests.guests.layout import DATA, IDENTITY_TABLES, TABLES, WINDOW
+
+from hypercall.machine.machine import Machine
 
 PAGE = 4096
 ENTRY = TABLES + 8 * 3
@@ -26,6 +29,12 @@ def read(address: str = f"mov edi, {ADDRESS}") -> str:
 
 
 def run(text: str, *, stale: bool) -> GuestRun:
+    machine = machine_for(text)
+    machine.check(stale=stale)
+    return run_machine(machine)
+
+
+def machine_for(text: str) -> Machine:
     entries = [WINDOW + PAGE * number | 7 for number in range(512)]
     function = bytes.fromhex("b801000000c3"), bytes.fromhex("b802000000c3")
     guest = Guest(
@@ -41,9 +50,7 @@ def run(text: str, *, stale: bool) -> GuestRun:
             WINDOW + 0x100000 + 3 * PAGE: struct.pack("<Q", 0x333),
         },
     )
-    machine = guest.machine()
-    machine.check(stale=stale)
-    return run_machine(machine)
+    return guest.machine()
 
 
 def both(text: str, count: int) -> tuple[list[int], list[str]]:
@@ -232,3 +239,46 @@ def test_a_page_is_watched_no_more() -> None:
     machine.check()._engine.watch_page(DATA, False)
     run_machine(machine)
     assert seen == []
+
+
+def test_audits_that_began_after_a_snapshot_go_on_when_it_is_restored() -> None:
+    machine = machine_for(
+        f"{read()}\n{MOVE}\n{wait('a', 25)}\nmov edi, {ADDRESS}\ninvlpg [rdi]\n{read()}"
+    )
+    machine.run(limit_ns=1000)
+    snapshot = machine.snapshot()
+    checks = machine.check(stale=True)
+    for _ in range(2):
+        machine.restore(snapshot)
+        assert run_machine(machine).words(2) == [OLD, NEW]
+        assert checks.finish() == []
+
+
+def test_what_is_known_of_old_translations_goes_back_with_the_machine() -> None:
+    text = f"{read()}\n{MOVE}\n{wait('a', 45)}\n{read()}\n{wait('b', 5)}\n{read()}"
+    expected = run(text, stale=True).machine.check().finish()
+    machine = machine_for(text)
+    checks = machine.check(stale=True)
+    # Before the translation is old, when that has been seen, and when its use has been told.
+    snapshots = []
+    for milliseconds in (10, 30, 47):
+        machine.run(limit_ns=milliseconds * 1_000_000)
+        snapshots.append(machine.snapshot())
+    for snapshot in (*snapshots[::-1], *snapshots):
+        machine.restore(snapshot)
+        assert run_machine(machine).words(3) == [OLD, OLD, OLD]
+        (found,) = checks.finish()
+        assert (found.text, found.position, found.count) == (
+            expected[0].text,
+            expected[0].position,
+            1,
+        )
+
+
+def test_a_snapshot_in_a_file_has_old_translations_without_their_marks(tmp_path: Path) -> None:
+    machine = machine_for(f"{read()}\n{MOVE}\n{wait('a', 10)}\n{read()}")
+    machine.check(stale=True)
+    machine.run(limit_ns=9_000_000)
+    path = tmp_path / "snapshot"
+    machine.snapshot().save(path)
+    assert run_machine(Machine.from_snapshot(path)).words(2) == [OLD, OLD]

@@ -90,6 +90,9 @@ cdef class Saved(Debugger):
             tlb = saved["contexts"][index]["tlb"]
             source = state
             memcpy(self.contexts[index].state, source, CONTEXT_SIZE)
+            if self.audits:
+                # They may have begun later.
+                intercept_flushes(self.contexts[index].state)
             source = fields
             memcpy(&self.contexts[index].interrupt_request, source, self.field_size())
             if not own:
@@ -105,7 +108,7 @@ cdef class Saved(Debugger):
         state = saved["statistics"]
         source = state
         memcpy(&self.statistics, source, sizeof(Statistics))
-        self.restore_pages(saved["pages"], saved["stores"])
+        self.restore_pages(saved["pages"], saved["stores"], own)
         self.progress.count = saved["count"]
         self.skew = saved["skew"]
         self.factor = saved["factor"]
@@ -207,13 +210,16 @@ cdef class Saved(Debugger):
         ):
             raise ValueError("a context of it is damaged")
 
-    cdef restore_pages(self, const uint8_t[::1] pages, const uint8_t[::1] stores):
+    cdef restore_pages(self, const uint8_t[::1] pages, const uint8_t[::1] stores, bint own):
         cdef uint64_t page
         for page in range(self.ram_size // PAGE):
             if self.pages[page] & PAGE_HAS_CODE and not pages[page] & PAGE_HAS_CODE:
                 tb_invalidate_phys_range_x86_64(self.uc, page * PAGE, (page + 1) * PAGE)
         memcpy(self.pages, &pages[0], self.ram_size // PAGE)
         memcpy(self.stores, &stores[0], self.ram_size // PAGE)
+        if not own:
+            for page in range(self.ram_size // PAGE):
+                self.pages[page] &= ~PAGE_WATCHED
 
     cdef bytes save_tlb(self, uint8_t *tlb):
         cdef uint8_t fixed[TLB_SIZE]
@@ -312,6 +318,8 @@ cdef class Saved(Debugger):
         saved = u64(entry, ENTRY_ADDEND)[0]
         offset = saved & ~<uint64_t>0xFFF
         if not own:
+            # Nobody audits here yet, and a mark is a right that the entry has.
+            unmark(entry)
             # Anything but RAM and overlay pages would lead the library to its own structures.
             flags = 0
             if u64(entry, ENTRY_READ)[0] != NEVER:
