@@ -203,12 +203,4 @@ class Oracle:
         )
 
     def _caller(self, index: int | None) -> VirtualProcessor:
-        if index is None:
-            return self.partition.bootstrap
-        vp = self.partition.by_index.get(index)
-        if vp is None:
-            raise InputError(
-                f"there is no virtual processor {index}: give an index below "
-                f"{len(self.partition.processors)}"
-            )
-        return vp
+        return self.partition.bootstrap if index is None else self.partition.vp(index)

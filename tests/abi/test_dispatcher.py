@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.abi.vtl_switches import VTL_SWITCHES
 
 from hypercall.abi.dispatcher import Dispatcher
 from hypercall.abi.outcome import (
-    FAST_VTL_RETURN,
     SUSPEND,
     UNDEFINED_OPCODE,
-    VTL_CALL,
-    VTL_RETURN,
     Outcome,
     OutcomeKind,
 )
@@ -162,19 +160,6 @@ def test_variable_header_in_registers(world: Any) -> None:
     world.registers.load(words(1, 2, 7, 8, 9, 20, 21))
     assert world.dispatch(0x1008 | 1 << 16 | 3 << 17 | 2 << 32) == completed(0, 2)
     assert world.seen == [(0x1008, (1, 2, words(7, 8, 9), words(20, 21)))]
-
-
-VTL_SWITCHES = [
-    pytest.param(0x12, 0, 1, VTL_RETURN, id="A026"),
-    pytest.param(0x12, 1, 1, FAST_VTL_RETURN, id="A026-fast"),
-    pytest.param(0x12, 2, 1, UNDEFINED_OPCODE, id="A027"),
-    pytest.param(0x12, 0, 0, UNDEFINED_OPCODE, id="A028"),
-    pytest.param(0x10012, 0, 1, UNDEFINED_OPCODE, id="A029"),
-    pytest.param(0x11, 0, 0, VTL_CALL, id="A030"),
-    pytest.param(0x11, 1, 0, UNDEFINED_OPCODE, id="B096"),
-    pytest.param(0x11, 0, 1, UNDEFINED_OPCODE, id="B097"),
-    pytest.param(0x1000000000000011, 0, 0, UNDEFINED_OPCODE, id="call-with-reserved-bit"),
-]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.abi.vtl_switches import VTL_SWITCHES
 from tests.calls.trust_levels import (
     CONTEXT_32,
     CONTEXT_64,
@@ -17,7 +18,7 @@ from tests.calls.trust_levels import (
     protect,
 )
 
-from hypercall.abi.outcome import FAST_VTL_RETURN, UNDEFINED_OPCODE, VTL_CALL, VTL_RETURN, Outcome
+from hypercall.abi.outcome import UNDEFINED_OPCODE, Outcome
 from hypercall.partition.configuration import DEFAULT_PRIVILEGES
 from hypercall.partition.memory import Permission
 from hypercall.tlfs.privileges import Privilege
@@ -431,19 +432,7 @@ class TestModifyVtlProtectionMask:
 
 
 class TestSwitches:
-    @pytest.mark.parametrize(
-        ("control", "value", "active", "expected"),
-        [
-            pytest.param(0x12, 0, 1, VTL_RETURN, id="A026"),
-            pytest.param(0x12, 1, 1, FAST_VTL_RETURN, id="A026-fast"),
-            pytest.param(0x12, 2, 1, UNDEFINED_OPCODE, id="A027"),
-            pytest.param(0x12, 0, 0, UNDEFINED_OPCODE, id="A028"),
-            pytest.param(0x10012, 0, 1, UNDEFINED_OPCODE, id="A029"),
-            pytest.param(0x11, 0, 0, VTL_CALL, id="A030"),
-            pytest.param(0x11, 1, 0, UNDEFINED_OPCODE, id="B096"),
-            pytest.param(0x11, 0, 1, UNDEFINED_OPCODE, id="B097"),
-        ],
-    )
+    @pytest.mark.parametrize(("control", "value", "active", "expected"), VTL_SWITCHES)
     def test_decision(
         self, guest: Any, control: int, value: int, active: int, expected: Outcome
     ) -> None:

@@ -3,7 +3,9 @@
 import struct
 from typing import Any
 
-from hypercall.tlfs.initial_context import InitialVpContext, SegmentRegister, TableRegister
+from tests.initial_contexts import LONG, PROTECTED
+
+from hypercall.tlfs.initial_context import InitialVpContext
 from hypercall.tlfs.registers import RegisterName as R
 
 SELF = (1 << 64) - 1
@@ -11,33 +13,7 @@ OWN_VP = 0xFFFFFFFE
 ENABLE_PROTECTIONS = 1
 READ_WRITE_EXECUTE = 0xF
 
-CONTEXT_64 = InitialVpContext(
-    rip=0x100000,
-    rsp=0x200000,
-    cs=SegmentRegister(0, 0xFFFFFFFF, 0x10, 0xA09B),
-    ss=SegmentRegister(0, 0xFFFFFFFF, 0x18, 0xC093),
-    tr=SegmentRegister(0x300000, 0x67, 0x28, 0x8B),
-    ldtr=SegmentRegister(0, 0, 0, 0x82),
-    idtr=TableRegister(0xFFF, 0x301000),
-    gdtr=TableRegister(0x7F, 0x302000),
-    efer=0xD00,
-    cr0=0x80050033,
-    cr3=0x1000,
-    cr4=0x20,
-    pat=0x0007040600070406,
-)
-CONTEXT_32 = InitialVpContext(
-    rip=0x100000,
-    rsp=0x200000,
-    cs=SegmentRegister(0, 0xFFFFFFFF, 0x10, 0xC09B),
-    ss=SegmentRegister(0, 0xFFFFFFFF, 0x18, 0xC093),
-    tr=SegmentRegister(0x300000, 0x67, 0x28, 0x8B),
-    ldtr=SegmentRegister(0, 0, 0, 0x82),
-    idtr=TableRegister(0xFFF, 0x301000),
-    gdtr=TableRegister(0x7F, 0x302000),
-    cr0=0x11,
-    pat=0x0007040600070406,
-)
+CONTEXT_64, CONTEXT_32 = LONG, PROTECTED
 
 
 def context_words(context: InitialVpContext) -> tuple[int, ...]:

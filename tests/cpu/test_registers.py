@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 from tests.cpu.rig import Rig
+from tests.initial_contexts import CODE_64, DATA, LONG, TASK
 
 from hypercall.cpu.registers import ProcessorRegisters, attributes_to_flags, flags_to_attributes
-from hypercall.tlfs.initial_context import InitialVpContext, SegmentRegister, TableRegister
 from hypercall.tlfs.registers import RegisterName
 
 R = RegisterName
@@ -83,33 +85,12 @@ def test_attributes_are_a_descriptors_bits() -> None:
 
 
 def test_an_initial_context(registers: ProcessorRegisters) -> None:
-    code = SegmentRegister(0, 0xFFFFFFFF, 0x10, 0xA09B)
-    data = SegmentRegister(0, 0xFFFFFFFF, 0x18, 0xC093)
-    context = InitialVpContext(
-        rip=0x100000,
-        rsp=0x200000,
-        rflags=2,
-        cs=code,
-        ds=data,
-        es=data,
-        fs=data,
-        gs=SegmentRegister(0x1234, 0xFFFFFFFF, 0x18, 0xC093),
-        ss=data,
-        tr=SegmentRegister(0x3000, 0x67, 0x28, 0x8B),
-        ldtr=SegmentRegister(0, 0, 0, 0x82),
-        idtr=TableRegister(0xFFF, 0x301000),
-        gdtr=TableRegister(0x7F, 0x302000),
-        efer=0xD00,
-        cr0=0x80050033,
-        cr3=0x1000,
-        cr4=0x20,
-        pat=0x0007040600070406,
-    )
+    context = replace(LONG, gs=replace(DATA, base=0x1234), tr=replace(TASK, base=0x3000))
     registers.write_context(0, context)
     assert registers.read(0, R.RIP) == 0x100000
     assert registers.read(0, R.RSP) == 0x200000
     assert registers.read(0, R.EFER) == 0xD00
     assert registers.read(0, R.CR0) == 0x80050033
-    assert registers.read(0, R.CS) == int.from_bytes(code.pack(), "little")
+    assert registers.read(0, R.CS) == int.from_bytes(CODE_64.pack(), "little")
     assert registers.read(0, R.GS) & 0xFFFF == 0x1234
     assert registers.read(0, R.GDTR) == 0x302000 << 64 | 0x7F << 48

@@ -1,9 +1,9 @@
 import hashlib
 
 import pytest
-from tests.guests.assembly import call, leave, let_others_run, start_others
-from tests.guests.layout import AP_MAIN, DATA, SHARED
-from tests.machine.small_guests import LOOP, SECOND, flat, machine_with
+from tests.guests.assembly import call, leave
+from tests.guests.layout import DATA, SHARED
+from tests.machine.small_guests import LOOP, SECOND, flat, machine_with, race
 
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.machine import Machine
@@ -69,22 +69,7 @@ class TestRuns:
         assert result.executed > 0
 
 
-RACE = f"""
-    mov qword ptr [{AP_MAIN}], racer
-    {start_others(3)}
-racer:
-    mov r12d, 30000
-running:
-    mov eax, 1
-    lock xadd [{SHARED}], rax
-    and eax, 0xFFFF
-    lea rbx, [rax * 8 + {DATA}]
-    mov [rbx], r15
-    sub r12d, 1
-    jnz running
-    {let_others_run("settle", 200)}
-    ret
-"""
+RACE = race(30000)
 
 
 class TestDeterminism:

@@ -3,30 +3,14 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.partition.apics import one_apic
 
-from hypercall.partition.configuration import PartitionConfiguration, processors_in_order
 from hypercall.partition.local_apic import LocalApic
-from hypercall.partition.standalone import StandalonePartition, standalone_partition
+from hypercall.partition.standalone import StandalonePartition
 
 MakePartition = Callable[..., StandalonePartition]
 
 TPR, SVR = 0x80, 0xF0
-
-
-def enabled_apics(box: StandalonePartition) -> list[LocalApic]:
-    apics = [vp.vtls[0].apic for vp in box.partition.virtual_processors]
-    for apic in apics:
-        apic.write_mmio(SVR, 0x1FF)
-    return apics
-
-
-def one_apic(**changes: object) -> tuple[StandalonePartition, LocalApic]:
-    box = standalone_partition(
-        PartitionConfiguration(processors=processors_in_order(1), memory_size=1 << 20).replace(
-            **changes
-        )
-    )
-    return box, enabled_apics(box)[0]
 
 
 def test_a_software_disabled_apic_drops_fixed_interrupts(make_partition: MakePartition) -> None:

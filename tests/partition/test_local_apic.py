@@ -1,32 +1,17 @@
 from collections.abc import Callable
 
 import pytest
+from tests.partition.apics import enabled_apics, one_apic
 
 from hypercall.partition.configuration import PartitionConfiguration, processors_in_order
 from hypercall.partition.faults import GeneralProtection
-from hypercall.partition.local_apic import MASKED, LocalApic
+from hypercall.partition.local_apic import MASKED
 from hypercall.partition.standalone import StandalonePartition, standalone_partition
 
 MakePartition = Callable[..., StandalonePartition]
 
 LDR, DFR, SVR, ESR = 0xD0, 0xE0, 0xF0, 0x280
 ICR_LOW, ICR_HIGH, LVT_ERROR = 0x300, 0x310, 0x370
-
-
-def enabled_apics(box: StandalonePartition) -> list[LocalApic]:
-    apics = [vp.vtls[0].apic for vp in box.partition.virtual_processors]
-    for apic in apics:
-        apic.write_mmio(SVR, 0x1FF)
-    return apics
-
-
-def one_apic(**changes: object) -> tuple[StandalonePartition, LocalApic]:
-    box = standalone_partition(
-        PartitionConfiguration(processors=processors_in_order(1), memory_size=1 << 20).replace(
-            **changes
-        )
-    )
-    return box, enabled_apics(box)[0]
 
 
 def test_registers_show_requests_and_service() -> None:

@@ -1,8 +1,10 @@
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercall.errors import InputError
 from hypercall.partition.configuration import PartitionConfiguration, ProcessorIdentity
 from hypercall.partition.standalone import StandalonePartition, standalone_partition
 from hypercall.tlfs.identifiers import PARTITION_ID_SELF, VP_INDEX_SELF
@@ -107,3 +109,10 @@ def test_other_privileges_from_now_on() -> None:
     assert not partition.msrs.knows(SyntheticMsr.VP_INDEX)
     assert not partition.privileges & Privilege.ACCESS_VP_INDEX
     assert partition.hypervisor_leaves[0x40000003][0] & Privilege.ACCESS_VP_INDEX
+
+
+def test_a_processor_by_its_index() -> None:
+    partition = sparse().partition
+    assert partition.vp(2) is partition.processors[1]
+    with pytest.raises(InputError, match="no virtual processor 1: give an index below 3"):
+        partition.vp(1)

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import pytest
+from tests.partition.synics import enable_synic
 
 from hypercall.errors import InputError
 from hypercall.partition.ports import (
@@ -13,14 +14,6 @@ from hypercall.partition.virtual_processor import VirtualProcessorVtl
 from hypercall.tlfs.status import HvStatus
 
 MakePartition = Callable[..., StandalonePartition]
-
-
-def enable_synic(state: VirtualProcessorVtl) -> None:
-    state.synic.write_control(1)
-    state.synic.write_message_page(0x10000 + state.vp.index * 0x2000 | 1)
-    state.synic.event_flags_page.write(0x11000 + state.vp.index * 0x2000 | 1)
-    for sint in range(16):
-        state.synic.write_sint(sint, 0x60 + sint)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.partition.synics import enable_synic
 
 from hypercall.partition.configuration import PartitionConfiguration, processors_in_order
 from hypercall.partition.ports import (
@@ -15,14 +16,6 @@ from hypercall.tlfs.identifiers import ANY_VP
 from hypercall.tlfs.status import HvStatus
 
 MakePartition = Callable[..., StandalonePartition]
-
-
-def enable_synic(state: VirtualProcessorVtl) -> None:
-    state.synic.write_control(1)
-    state.synic.write_message_page(0x10000 + state.vp.index * 0x2000 | 1)
-    state.synic.event_flags_page.write(0x11000 + state.vp.index * 0x2000 | 1)
-    for sint in range(16):
-        state.synic.write_sint(sint, 0x60 + sint)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import pytest
+from tests.partition.synics import take
 
 from hypercall.partition.faults import GeneralProtection
 from hypercall.partition.ports import SintTarget
@@ -37,16 +38,6 @@ def slot(box: StandalonePartition, sint: int) -> Message:
 
 def empty_slot(box: StandalonePartition, sint: int) -> None:
     box.partition.memory.write_u32((SIMP_PAGE << 12) + sint * 256, 0)
-
-
-def take(box: StandalonePartition) -> int | None:
-    """Take and end the pending interrupt, as a handler would."""
-    apic = box.partition.bootstrap.current.apic
-    if apic.pending_vector() is None:
-        return None
-    vector = apic.acknowledge()
-    apic.eoi()
-    return vector
 
 
 def test_a_message_arrives_in_its_slot_and_interrupts_once(box: StandalonePartition) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.partition.synics import take
 
 from hypercall.partition.configuration import PartitionConfiguration
 from hypercall.partition.faults import GeneralProtection
@@ -39,15 +40,6 @@ def box(make_partition: MakePartition) -> StandalonePartition:
 @pytest.fixture
 def timer(box: StandalonePartition) -> SyntheticTimer:
     return box.partition.bootstrap.current.timers[1]
-
-
-def take(box: StandalonePartition) -> int | None:
-    apic = box.partition.bootstrap.current.apic
-    if apic.pending_vector() is None:
-        return None
-    vector = apic.acknowledge()
-    apic.eoi()
-    return vector
 
 
 def slot(box: StandalonePartition) -> Message:

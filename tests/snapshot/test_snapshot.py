@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.guests.assembly import call, leave, let_others_run, put, start_others
+from tests.guests.assembly import call, leave, put
 from tests.guests.kit import Guest
-from tests.guests.layout import AP_MAIN, DATA, SHARED, WINDOW
+from tests.guests.layout import DATA, SHARED, WINDOW
 from tests.guests.paging import USER_PAGE, window
 from tests.guests.vtl import vtl_call, vtl_guest, vtl_return
+from tests.machine.small_guests import race
 
 from hypercall.errors import HypercallError, InputError
 from hypercall.machine.configuration import MachineConfiguration
@@ -18,27 +19,15 @@ from hypercall.trace.events import Event, HypercallEvent
 
 SECOND = 1_000_000_000
 
-# Four processors write over one another's numbers, and say how far they are.
-RACE = f"""
-    mov qword ptr [{AP_MAIN}], racer
-    {start_others(3)}
-racer:
-    mov r12d, 20000
-running:
-    mov eax, 1
-    lock xadd [{SHARED}], rax
-    and eax, 0xFFFF
-    lea rbx, [rax * 8 + {DATA}]
-    mov [rbx], r15
+RACE = race(
+    20000,
+    between=f"""
     test r12d, 0x3FF
     jnz silent
     {call(8)}
 silent:
-    sub r12d, 1
-    jnz running
-    {let_others_run("settle", 200)}
-    ret
-"""
+""",
+)
 
 
 class Observed:

@@ -2,7 +2,8 @@ import json
 import struct
 from typing import Any
 
-from hypercall.abi.record import CallRecord
+from tests.trace.samples import send_ipi_record
+
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.description import RunDescription
@@ -27,22 +28,7 @@ WHERE = Position(1_234, 1, 0, 0xFFFFFFFF82000000, 0x2000)
 
 
 def send_ipi(**changes: Any) -> HypercallEvent:
-    record = CallRecord(
-        vp_index=1,
-        vtl=0,
-        declaration=DECLARATIONS.by_code[0x0B],
-        control=0x1000B,
-        fast=True,
-        input_register=0xFB,
-        output_register=0b1101,
-        input=struct.pack("<IIQ", 0xFB, 0, 0b1101),
-        result=0,
-        entered_at=1_234,
-        left_at=1_334,
-    )
-    for name, value in changes.items():
-        setattr(record, name, value)
-    return HypercallEvent(WHERE, record)
+    return HypercallEvent(WHERE, send_ipi_record(**changes))
 
 
 def lines(*events: Event) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from google.protobuf.unknown_fields import UnknownFieldSet
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
+from tests.trace.samples import send_ipi_record
 
-from hypercall.abi.record import CallRecord
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.machine import Machine
 from hypercall.tlfs.calls import DECLARATIONS
@@ -43,16 +43,10 @@ def at(time_ns: int, vp: int = 0, vtl: int = 0) -> Position:
 
 
 def send_ipi(time_ns: int, mask: int) -> HypercallEvent:
-    record = CallRecord(
-        0,
-        0,
-        DECLARATIONS.by_code[0x0B],
-        0x1000B,
-        True,
-        0xFB,
-        mask,
-        struct.pack("<IIQ", 0xFB, 0, mask),
-        result=0,
+    record = send_ipi_record(
+        vp_index=0,
+        output_register=mask,
+        input=struct.pack("<IIQ", 0xFB, 0, mask),
         entered_at=time_ns,
         left_at=time_ns + 10,
     )

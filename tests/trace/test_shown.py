@@ -1,8 +1,8 @@
 import struct
 
 import pytest
+from tests.trace.samples import send_ipi_record
 
-from hypercall.abi.record import CallRecord
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.events import (
@@ -91,47 +91,28 @@ def test_every_kind_but_calls_is_here() -> None:
     assert {type(event) for event, *_ in SHOWN} == set(ALL_KINDS) - {HypercallEvent}
 
 
-def record(**changed: object) -> CallRecord:
-    made = CallRecord(
-        vp_index=0,
-        vtl=0,
-        declaration=DECLARATIONS.by_code[0x0B],
-        control=0x1000B,
-        fast=True,
-        input_register=0,
-        output_register=0,
-        input=struct.pack("<IIQ", 0xFB, 0, 1),
-        output=b"",
-        result=0,
-        fault=None,
-        entered_at=0,
-        left_at=0,
-        continued=False,
-    )
-    for name, value in changed.items():
-        setattr(made, name, value)
-    return made
-
-
 def test_a_call_as_it_is_shown() -> None:
-    shown = show_call(record())
+    shown = show_call(send_ipi_record())
     assert shown.name == "HvCallSendSyntheticClusterIpi"
     assert shown.arguments == [
         ("vector", "0xfb"),
         ("target_vtl", "own"),
-        ("processor_mask", "{0}"),
+        ("processor_mask", "{0,2-3}"),
     ]
     assert shown.outputs == []
     assert shown.outcome == "SUCCESS"
     assert shown.line == (
-        "HvCallSendSyntheticClusterIpi(vector=0xfb, target_vtl=own, processor_mask={0}) = SUCCESS"
+        "HvCallSendSyntheticClusterIpi(vector=0xfb, target_vtl=own, processor_mask={0,2-3})"
+        " = SUCCESS"
     )
 
 
 def test_outputs_are_in_the_line() -> None:
     declaration = DECLARATIONS.by_code[0x8001]
     shown = show_call(
-        record(declaration=declaration, control=0x8001, input=b"", output=struct.pack("<Q", 1))
+        send_ipi_record(
+            declaration=declaration, control=0x8001, input=b"", output=struct.pack("<Q", 1)
+        )
     )
     ((name, text),) = shown.outputs
     assert shown.line.endswith(f"() = SUCCESS {{{name}={text}}}")
@@ -146,4 +127,4 @@ def test_outputs_are_in_the_line() -> None:
     ],
 )
 def test_what_came_of_a_call(changed: dict[str, object], outcome: str) -> None:
-    assert show_call(record(**changed)).outcome == outcome
+    assert show_call(send_ipi_record(**changed)).outcome == outcome

@@ -40,11 +40,7 @@ def flush_virtual_address_space(
     vp: VirtualProcessor, address_space: int, flags: int, processor_mask: int
 ) -> Answer:
     """Flush all translations of an address space on a mask of processors."""
-    status, flags = _check(vp, address_space, flags, is_list=False)
-    if status:
-        return status
-    empty = vp.partition.readings.mask_zero_flush
-    return _flush(vp, address_space, flags, processor_mask, empty, None)
+    return _flush_mask(vp, address_space, flags, processor_mask, None)
 
 
 @serves(Call.FLUSH_VIRTUAL_ADDRESS_LIST)
@@ -52,11 +48,7 @@ def flush_virtual_address_list(
     vp: VirtualProcessor, address_space: int, flags: int, processor_mask: int, elements: memoryview
 ) -> Answer:
     """Flush ranges of an address space on a mask of processors."""
-    status, flags = _check(vp, address_space, flags, is_list=True)
-    if status:
-        return status
-    empty = vp.partition.readings.mask_zero_flush
-    return _flush(vp, address_space, flags, processor_mask, empty, elements)
+    return _flush_mask(vp, address_space, flags, processor_mask, elements)
 
 
 @serves(Call.FLUSH_VIRTUAL_ADDRESS_SPACE_EX)
@@ -69,9 +61,6 @@ def flush_virtual_address_space_ex(
     banks: memoryview,
 ) -> Answer:
     """Flush all translations of an address space on a set of processors."""
-    status, flags = _check(vp, address_space, flags, is_list=False)
-    if status:
-        return status
     return _flush_set(vp, address_space, flags, format, valid_banks_mask, banks, None)
 
 
@@ -86,9 +75,6 @@ def flush_virtual_address_list_ex(
     elements: memoryview,
 ) -> Answer:
     """Flush ranges of an address space on a set of processors."""
-    status, flags = _check(vp, address_space, flags, is_list=True)
-    if status:
-        return status
     return _flush_set(vp, address_space, flags, format, valid_banks_mask, banks, elements)
 
 
@@ -138,6 +124,21 @@ def _check_target_vtls(vp: VirtualProcessor, flags: int) -> HvStatus:
     return HvStatus.ACCESS_DENIED if highest > vp.active_vtl else HvStatus.SUCCESS
 
 
+def _flush_mask(
+    vp: VirtualProcessor,
+    address_space: int,
+    flags: int,
+    processor_mask: int,
+    elements: memoryview | None,
+) -> Answer:
+    """Flush on the processors of a mask."""
+    status, flags = _check(vp, address_space, flags, is_list=elements is not None)
+    if status:
+        return status
+    empty = vp.partition.readings.mask_zero_flush
+    return _flush(vp, address_space, flags, processor_mask, empty, elements)
+
+
 def _flush_set(
     vp: VirtualProcessor,
     address_space: int,
@@ -148,6 +149,9 @@ def _flush_set(
     elements: memoryview | None,
 ) -> Answer:
     """Flush on a set of processors, which ALL_PROCESSORS makes irrelevant."""
+    status, flags = _check(vp, address_space, flags, is_list=elements is not None)
+    if status:
+        return status
     partition = vp.partition
     mask = 0
     if not flags & _ALL_PROCESSORS:

@@ -4,12 +4,11 @@ import struct
 
 from hypercall.abi.reply import RepReply
 from hypercall.calls.registration import serves
+from hypercall.calls.target_processor import initial_context
 from hypercall.calls.target_vtl import plain_vtl_status
-from hypercall.partition.register_rules import valid_initial_context
 from hypercall.partition.virtual_processor import RunState, VirtualProcessor
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.identifiers import VP_INDEX_SELF
-from hypercall.tlfs.initial_context import InitialVpContext
 from hypercall.tlfs.readings import Enforcement
 from hypercall.tlfs.status import HvStatus
 
@@ -61,11 +60,9 @@ def start_virtual_processor(
         return HvStatus.INVALID_VP_STATE
     if target.run_state is RunState.RUNNING and readings.start_running is not None:
         return readings.start_running
-    context = InitialVpContext.from_fields(*context_fields)
-    if readings.start_context_checked and not valid_initial_context(
-        context, partition.memory.address_bits
-    ):
-        return HvStatus.INVALID_REGISTER_VALUE
+    context = initial_context(partition, context_fields)
+    if isinstance(context, HvStatus):
+        return context
     target.start(vtl, context)
     return HvStatus.SUCCESS
 

@@ -4,6 +4,7 @@ import struct
 
 from hypercall.abi.reply import RepReply
 from hypercall.calls.registration import serves
+from hypercall.calls.target_processor import target_processor
 from hypercall.calls.target_vtl import input_vtl_status
 from hypercall.partition.register_access import RegisterAccessError, RegisterWait
 from hypercall.partition.registers import PROCESSOR_REGISTERS
@@ -73,12 +74,9 @@ def _target(
     vp: VirtualProcessor, partition_id: int, vp_index: int, input_vtl: int
 ) -> VirtualProcessorVtl | HvStatus:
     """Return the VTL of the VP whose registers are meant, or why there is none."""
-    partition = vp.partition
-    if not partition.is_own_id(partition_id):
-        return HvStatus.INVALID_PARTITION_ID
-    target = partition.find_vp(vp_index, vp)
-    if target is None:
-        return HvStatus.INVALID_VP_INDEX
+    target = target_processor(vp, partition_id, vp_index)
+    if isinstance(target, HvStatus):
+        return target
     status, vtl = input_vtl_status(vp, input_vtl)
     if status:
         return status

@@ -4,14 +4,13 @@ import struct
 
 from hypercall.abi.reply import RepReply
 from hypercall.calls.registration import serves
-from hypercall.partition.register_rules import valid_initial_context
+from hypercall.calls.target_processor import initial_context, target_processor
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.partition.vsm import PAGES_PER_PARTITION
 from hypercall.partition.vtl_protections import given_permissions, valid_combination
 from hypercall.tlfs.call_flags import DisableVtlFlags, EnablePartitionVtlFlags, MapGpaFlags
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.identifiers import input_vtl
-from hypercall.tlfs.initial_context import InitialVpContext
 from hypercall.tlfs.readings import ProtectionTarget, ReservedFields
 from hypercall.tlfs.registers import PARTITION_CONFIG_ENABLE_VTL_PROTECTION
 from hypercall.tlfs.status import HvStatus
@@ -101,12 +100,10 @@ def enable_vp_vtl(
     *context_fields: int | bytes,
 ) -> HvStatus:
     """Enable a VTL on a virtual processor, with the registers of its first entry."""
+    target = target_processor(vp, partition_id, vp_index)
+    if isinstance(target, HvStatus):
+        return target
     partition = vp.partition
-    if not partition.is_own_id(partition_id):
-        return HvStatus.INVALID_PARTITION_ID
-    target = partition.find_vp(vp_index, vp)
-    if target is None:
-        return HvStatus.INVALID_VP_INDEX
     if not 0 < target_vtl < partition.configuration.vtl_count:
         return HvStatus.INVALID_PARAMETER
     if target_vtl not in partition.vtls:
@@ -117,11 +114,9 @@ def enable_vp_vtl(
     existing = target.vtls.get(target_vtl)
     if existing is not None and not existing.secure.scrubbed:
         return HvStatus.VTL_ALREADY_ENABLED
-    context = InitialVpContext.from_fields(*context_fields)
-    if partition.readings.start_context_checked and not valid_initial_context(
-        context, partition.memory.address_bits
-    ):
-        return HvStatus.INVALID_REGISTER_VALUE
+    context = initial_context(partition, context_fields)
+    if isinstance(context, HvStatus):
+        return context
     partition.vsm.enable_vp_vtl(target, target_vtl, context)
     return HvStatus.SUCCESS
 
@@ -149,12 +144,10 @@ def disable_vp_vtl(
     vp: VirtualProcessor, partition_id: int, vp_index: int, target_vtl: int, flags: int
 ) -> HvStatus:
     """Disable a VTL on a virtual processor, or put it back to its initial context."""
+    target = target_processor(vp, partition_id, vp_index)
+    if isinstance(target, HvStatus):
+        return target
     partition = vp.partition
-    if not partition.is_own_id(partition_id):
-        return HvStatus.INVALID_PARTITION_ID
-    target = partition.find_vp(vp_index, vp)
-    if target is None:
-        return HvStatus.INVALID_VP_INDEX
     if not 0 < target_vtl < partition.configuration.vtl_count:
         return HvStatus.INVALID_PARAMETER
     if _reserved_flags_refused(vp, flags, DisableVtlFlags.defined_mask()):

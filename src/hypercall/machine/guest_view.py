@@ -43,20 +43,6 @@ class GuestView:
         self.symbols = LazySymbols(self._find_symbols)
         self._call_site_hint: int | None = None
 
-    def vp(self, index: int) -> VirtualProcessor:
-        """The virtual processor of a VP index.
-
-        Raises:
-            InputError: there is no such virtual processor.
-        """
-        vp = self._partition.by_index.get(index)
-        if vp is None:
-            raise InputError(
-                f"there is no virtual processor {index}: give an index below "
-                f"{len(self._partition.processors)}"
-            )
-        return vp
-
     def read_virtual(self, vp: VirtualProcessor, address: int, length: int) -> bytes:
         """Read guest-virtual memory by a processor's own page tables.
 
@@ -81,7 +67,7 @@ class GuestView:
         Raises:
             InputError: there is no such virtual processor.
         """
-        context = self._processors.context(self.vp(vp_index))
+        context = self._processors.context(self._partition.vp(vp_index))
         read = self._processors.registers.read
         return {name.name.lower(): read(context, name) for name in _SHOWN_REGISTERS}
 
@@ -91,7 +77,7 @@ class GuestView:
         Raises:
             InputError: there is no such virtual processor, or it has no such register.
         """
-        context = self._processors.context(self.vp(vp_index))
+        context = self._processors.context(self._partition.vp(vp_index))
         try:
             self._processors.registers.write(context, name, value)
         except KeyError:

@@ -356,7 +356,7 @@ class Machine:
         Raises:
             InputError: there is no such virtual processor.
         """
-        return self._view.vp(index)
+        return self.partition.vp(index)
 
     def connect_debugger(self, place: str) -> DebugTransport:
         """Carry the debug channel to the host, in place of where it was carried before.

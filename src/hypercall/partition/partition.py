@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hypercall.errors import InputError
 from hypercall.partition.clock import TSC_FREQUENCY, ManualClock, ReferenceClock
 from hypercall.partition.configuration import MAX_PROCESSORS, PartitionConfiguration
 from hypercall.partition.debug_channel import DebugChannel
@@ -180,12 +181,7 @@ class Partition:
         self.msrs = MsrFile(self)
         self.registers = RegisterFile(self)
         self.hypervisor_leaves = _leaves(configuration)
-        self.crash_parameters = [0] * CRASH_PARAMETER_COUNT
-        self.crash_control = 0
-        self.reenlightenment_control = 0
-        self.tsc_emulation_control = 0
-        self.tsc_emulation_status = 0
-        self.tsc_invariant_control = 0
+        self._clear_registers()
 
     def change(self, configuration: PartitionConfiguration, shown: PartitionConfiguration) -> None:
         """Grant other privileges, features and recommendations from now on.
@@ -220,6 +216,19 @@ class Partition:
     def is_own_id(self, partition_id: int) -> bool:
         """Return whether a partition id names this partition."""
         return partition_id in (PARTITION_ID_SELF, self.configuration.partition_id)
+
+    def vp(self, index: int) -> VirtualProcessor:
+        """The virtual processor of a VP index.
+
+        Raises:
+            InputError: there is no such virtual processor.
+        """
+        vp = self.by_index.get(index)
+        if vp is None:
+            raise InputError(
+                f"there is no virtual processor {index}: give an index below {len(self.processors)}"
+            )
+        return vp
 
     def find_vp(
         self, index: int, caller: VirtualProcessor | None = None
@@ -261,6 +270,9 @@ class Partition:
         for state in self.vtls.values():
             state.reset()
         self.vtls = {0: self.vtls[0]}
+        self._clear_registers()
+
+    def _clear_registers(self) -> None:
         self.crash_parameters = [0] * CRASH_PARAMETER_COUNT
         self.crash_control = 0
         self.reenlightenment_control = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from hypercall.errors import InputError
@@ -46,18 +46,13 @@ class CallRecorder(Calls):
         """Record no more."""
         self._end()
 
-    @contextmanager
-    def recording(self) -> Iterator[Calls]:
+    def recording(self) -> AbstractContextManager[Calls]:
         """Record by itself what is called in the block: ``with guest.calls.recording() as calls``.
 
-        Yields:
-            The calls, which stay when the block has ended.
+        Returns:
+            A context manager that gives the calls, which stay when the block has ended.
         """
-        recorder = CallRecorder(self._hub, self._symbol)
-        try:
-            yield recorder
-        finally:
-            recorder.stop()
+        return _recording(self._hub, self._symbol)
 
     def _all(self) -> list[RecordedCall]:
         if self._lost:
@@ -85,17 +80,21 @@ class CallRecorder(Calls):
         self._calls.append(RecordedCall(event, began, self._symbol))
 
 
-@contextmanager
-def recording(machine: Machine) -> Iterator[Calls]:
+def recording(machine: Machine) -> AbstractContextManager[Calls]:
     """Record the calls that a machine's guest makes in the block.
 
     Args:
         machine: the machine.
 
-    Yields:
-        The calls, which stay when the block has ended.
+    Returns:
+        A context manager that gives the calls, which stay when the block has ended.
     """
-    recorder = CallRecorder(machine.trace, machine.symbol)
+    return _recording(machine.trace, machine.symbol)
+
+
+@contextmanager
+def _recording(hub: TraceHub, symbol: Callable[[int], str | None]) -> Iterator[Calls]:
+    recorder = CallRecorder(hub, symbol)
     try:
         yield recorder
     finally:

@@ -6,6 +6,7 @@ selectors that the Linux boot protocol asks for. Long mode maps the first 4 GiB 
 """
 
 import struct
+from dataclasses import replace
 
 from hypercall.machine.loaders.entry import EntryKind, EntryState, LoaderMemory, Segment
 from hypercall.machine.loaders.placement import (
@@ -61,36 +62,6 @@ def write_identity_map(memory: LoaderMemory) -> None:
     memory.write(directories, struct.pack(f"<{len(pages)}Q", *pages))
 
 
-def long_mode(
-    memory: LoaderMemory,
-    kind: EntryKind,
-    rip: int,
-    *,
-    rsp: int = 0,
-    general: dict[str, int] | None = None,
-    sse: bool = False,
-    symbols: bytes | None = None,
-) -> EntryState:
-    """Write the tables for long mode and give the registers of an entry in it."""
-    write_descriptor_table(memory)
-    write_identity_map(memory)
-    return EntryState(
-        kind=kind,
-        rip=rip,
-        rsp=rsp,
-        general=general or {},
-        cr0=_CR0_PAGED | (_CR0_MONITOR_COPROCESSOR if sse else 0),
-        cr3=PAGE_TABLE_ADDRESS,
-        cr4=_CR4_PAE | (_CR4_SSE if sse else 0),
-        efer=_EFER_LONG_MODE,
-        cs=_CODE_64,
-        data=_DATA,
-        gdt_base=GDT_ADDRESS,
-        gdt_limit=len(_GDT) - 1,
-        symbols=symbols,
-    )
-
-
 def protected_mode(
     memory: LoaderMemory,
     kind: EntryKind,
@@ -117,4 +88,27 @@ def protected_mode(
         gdt_base=GDT_ADDRESS,
         gdt_limit=len(_GDT) - 1,
         symbols=symbols,
+    )
+
+
+def long_mode(
+    memory: LoaderMemory,
+    kind: EntryKind,
+    rip: int,
+    *,
+    rsp: int = 0,
+    general: dict[str, int] | None = None,
+    sse: bool = False,
+    symbols: bytes | None = None,
+) -> EntryState:
+    """Write the tables for long mode and give the registers of an entry in it."""
+    write_identity_map(memory)
+    flat = protected_mode(memory, kind, rip, rsp=rsp, general=general, sse=sse, symbols=symbols)
+    return replace(
+        flat,
+        cr0=flat.cr0 | _CR0_PAGED,
+        cr3=PAGE_TABLE_ADDRESS,
+        cr4=flat.cr4 | _CR4_PAE,
+        efer=_EFER_LONG_MODE,
+        cs=_CODE_64,
     )
