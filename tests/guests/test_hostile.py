@@ -77,6 +77,28 @@ def in_a_process(mode: str, count: int) -> None:
     assert len(lines) == count
 
 
+def test_a_null_task_register() -> None:
+    """The next change to the kernel's stack finds no task segment."""
+    run = run_guest(
+        """
+        xor eax, eax
+        ltr ax
+        push 0x2B
+        lea rax, [rsp]
+        push rax
+        push 2
+        push 0x33
+        lea rax, [rip + user]
+        push rax
+        iretq
+    user:
+        int 0x30
+        """,
+        expect=None,
+    )
+    assert run.result.reason is StopReason.TRIPLE_FAULT
+
+
 CODES = (0x02, 0x03, 0x08, 0x0B, 0x13, 0x14, 0x15, 0x50, 0x51, 0x5C, 0x5D, 0x99, 0x9A, 0x8001)
 CODES_TABLE = DATA + 0x10000
 

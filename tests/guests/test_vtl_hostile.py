@@ -9,6 +9,7 @@ from tests.guests.layout import DATA, FAULT_COUNT, HYPERCALL_PAGE, INPUT, RECOVE
 from tests.guests.test_hostile import CODES, CODES_TABLE, NEXT_RANDOM
 from tests.guests.vtl import (
     assist_page,
+    enable,
     enable_protection,
     must_succeed,
     protect,
@@ -120,3 +121,13 @@ def test_random_calls_of_two_levels(seed: int) -> None:
         assert PATTERN not in data, hex(page)
     assert PATTERN not in machine.partition.memory.read(OUTPUT, 8192)
     assert machine.partition.memory.read(SECRET, 8, 1) == PATTERN
+
+
+def test_debug_registers_of_two_levels() -> None:
+    """Each level sets and clears a breakpoint of its own; the second context is made meanwhile."""
+    arm = "mov eax, 0x123456\nmov dr0, rax\nmov eax, 0x401\nmov dr7, rax\n"
+    clear = "mov eax, 0x10400\nmov dr7, rax\nmov eax, 0x400\nmov dr7, rax\n"
+    normal = [arm, enable(1, "secure"), vtl_call(), clear, vtl_call()]
+    secure = [clear, arm, clear, vtl_return(1), clear, vtl_return(1)]
+    machine = vtl_guest("\n".join(normal), "\n".join(secure), enabled=False).machine()
+    assert machine.run(LIMIT_NS).exit_code == 0

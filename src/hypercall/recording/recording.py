@@ -11,7 +11,12 @@ from hypercall.errors import InputError
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
 from hypercall.recording.inputs import Input, InputPlayer
-from hypercall.snapshot.container import is_container, read_container, write_container
+from hypercall.snapshot.container import (
+    is_container,
+    parse_json,
+    read_container,
+    write_container,
+)
 from hypercall.snapshot.encoding import Decoder, Encoder
 from hypercall.version import package_version
 
@@ -22,8 +27,10 @@ MAGIC = b"HCRUN\r\n\0"
 FORMAT = 1
 """The version of the format."""
 
-_LARGEST = 8 << 30
 _PAGE = 4096
+# The configuration and the inputs; what an image has beyond the memory it fills is symbols.
+_LARGEST_HEAD = 256 << 20
+_MORE = 2 << 30
 _MOST_INPUTS = 10_000_000
 
 
@@ -184,26 +191,35 @@ class Recording:
         Raises:
             InputError: it is no recording, or damaged.
         """
-        parts = read_container(path, MAGIC, FORMAT, "a recording of hypercall", _LARGEST)
+        heads: list[dict[str, Any]] = []
+
+        def rest(data: bytes) -> int:
+            heads.append(parse_json(data))
+            return _configuration(heads[0]).memory + _MORE
+
         try:
-            return cls._from_parts(parts)
+            parts = read_container(
+                path, MAGIC, FORMAT, "a recording of hypercall", _LARGEST_HEAD, rest
+            )
+            return cls._from_parts(heads[0], parts)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            text = str(error)
+            raise InputError(text if text.startswith(f"{path} ") else f"{path}: {text}") from None
+        except Exception as error:
+            # Anything may be wrong with what a stranger made up.
             raise InputError(
-                f"{path} is damaged ({type(error).__name__}: {error}): record the run anew"
+                f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}): "
+                "record the run anew"
             ) from None
 
     @classmethod
-    def _from_parts(cls, parts: dict[str, bytes]) -> "Recording":
-        head: dict[str, Any] = json.loads(parts["head"])
+    def _from_parts(cls, head: dict[str, Any], parts: dict[str, bytes]) -> "Recording":
         name, append, entry, image_format = head["guest"]
         if entry not in ("vmlinux", "decompressor") or image_format not in ("auto", "flat"):
             raise ValueError("its guest")
         inputs = head["inputs"]
         if len(inputs) > _MOST_INPUTS:
             raise ValueError("too many inputs")
-        values = Decoder(head["nodes"], {}).decode(head["configuration"])
         end = None
         if head["end"] is not None:
             reason, virtual_ns, executed, exits, exit_code, memory = head["end"]
@@ -214,16 +230,21 @@ class Recording:
             end = End(
                 StopReason[reason], int(virtual_ns), int(executed), dict(exits), exit_code, memory
             )
-        if not isinstance(values.get("date"), datetime):
-            raise ValueError("its date")
         return cls(
-            MachineConfiguration(**values),
+            _configuration(head),
             Guest(parts["image"], str(name), parts.get("initrd"), str(append), entry, image_format),
             tuple(map(str, head["faults"])),
             [Input.from_json(each) for each in inputs],
             end,
             str(head["hypercall"]),
         )
+
+
+def _configuration(head: dict[str, Any]) -> MachineConfiguration:
+    values = Decoder(head["nodes"], {}).decode(head["configuration"])
+    if not isinstance(values.get("date"), datetime):
+        raise ValueError("its date")
+    return MachineConfiguration(**values)
 
 
 _STOPPED = (StopReason.INTERRUPTED, StopReason.LIMIT, StopReason.PAUSED, StopReason.UNTIL)

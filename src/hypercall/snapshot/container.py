@@ -6,11 +6,15 @@ length (1 byte), its name, its length (8 bytes) and its bytes.
 """
 
 import hashlib
+import json
 import os
+import stat
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
+from typing import Any, NoReturn
 
 import zstandard
 
@@ -20,6 +24,8 @@ _HEAD = struct.Struct("<8sH32s")
 _LENGTH = struct.Struct("<Q")
 _LEVEL = 3
 _PAGE_OF_FILE = 1 << 20
+_OF_A_PART = 1 << 10
+_MOST_VALUES = 30_000_000
 
 
 def write_container(path: Path, magic: bytes, version: int, parts: Mapping[str, bytes]) -> None:
@@ -66,16 +72,24 @@ def _write(path: Path, pieces: list[bytes]) -> None:
 
 
 def read_container(
-    path: Path, magic: bytes, version: int, what: str, largest: int
+    path: Path,
+    magic: bytes,
+    version: int,
+    what: str,
+    largest: int,
+    rest: Callable[[bytes], int] | None = None,
 ) -> dict[str, bytes]:
     """Read a file.
+
+    Nothing is held that is larger than allowed, whatever the file says of itself.
 
     Args:
         path: where it is.
         magic: the 8 bytes that tell the kind.
         version: that of the format which can be read.
         what: what such a file is called, with its article.
-        largest: how many bytes the parts may have together.
+        largest: how many bytes the parts may have together; the first one alone with `rest`.
+        rest: gets the first part, and returns how many bytes the others may have together.
 
     Returns:
         the parts by name.
@@ -84,21 +98,48 @@ def read_container(
         InputError: it cannot be read, is of another kind or version, damaged, or too large.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path} is not {what}: it is no file")
+            _check_head(path, file, magic, version, what)
+            unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+            with unpacker.stream_reader(file, closefd=False) as reader:
+                return _Parts(reader, path, largest).read(rest)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    if len(data) < _HEAD.size or not data.startswith(magic):
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise InputError(f"{path} cannot be unpacked ({error}): get it again") from None
+
+
+def _check_head(path: Path, file: BufferedReader, magic: bytes, version: int, what: str) -> None:
+    head = file.read(_HEAD.size)
+    if len(head) < _HEAD.size or not head.startswith(magic):
         raise InputError(f"{path} is not {what}: it does not begin like one")
-    _, found, digest = _HEAD.unpack_from(data)
+    _, found, digest = _HEAD.unpack(head)
     if found != version:
         raise InputError(
             f"{path} is {what} of format {found}, and this hypercall reads format {version}: "
             "make it anew, or use the hypercall that made it"
         )
-    packed = memoryview(data)[_HEAD.size :]
-    if hashlib.sha256(packed).digest() != digest:
+    if hashlib.file_digest(file, hashlib.sha256).digest() != digest:
         raise InputError(f"{path} is damaged (its checksum is wrong): get it again")
-    return _parts(_unpacked(packed, path, largest), path)
+    file.seek(_HEAD.size)
+
+
+def parse_json(data: bytes) -> Any:
+    """Return what a part of JSON says.
+
+    Raises:
+        ValueError: it is no JSON, or has so many values that they would fill the memory.
+        RecursionError: it is nested too deeply.
+    """
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise ValueError("there are too many values")
+    return json.loads(data, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def is_container(path: Path, magic: bytes) -> bool:
@@ -110,35 +151,45 @@ def is_container(path: Path, magic: bytes) -> bool:
         return False
 
 
-def _unpacked(packed: memoryview, path: Path, largest: int) -> bytearray:
-    unpacked = bytearray()
-    try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed) as reader:
-            while piece := reader.read(_PAGE_OF_FILE):
-                unpacked += piece
-                if len(unpacked) > largest:
-                    raise InputError(f"{path} unpacks to more than {largest} bytes: it is no good")
-    except (zstandard.ZstdError, MemoryError) as error:
-        raise InputError(f"{path} cannot be unpacked ({error}): get it again") from None
-    return unpacked
+class _Parts:
+    """Reads the parts one after the other, and counts their bytes."""
 
+    def __init__(self, reader: zstandard.ZstdDecompressionReader, path: Path, room: int) -> None:
+        self._reader = reader
+        self._path = path
+        self._room = room
 
-def _parts(content: bytearray, path: Path) -> dict[str, bytes]:
-    parts: dict[str, bytes] = {}
-    at = 0
-    while at < len(content):
-        name_end = at + 1 + content[at]
-        start = name_end + _LENGTH.size
-        if start > len(content):
-            break
-        end = start + _LENGTH.unpack_from(content, name_end)[0]
-        if end > len(content):
-            break
-        parts[content[at + 1 : name_end].decode("ascii", "replace")] = bytes(content[start:end])
-        at = end
-    if at != len(content):
-        raise InputError(f"{path} is damaged (a part of it is cut off): get it again")
-    return parts
+    def read(self, rest: Callable[[bytes], int] | None) -> dict[str, bytes]:
+        """Read them all."""
+        parts: dict[str, bytes] = {}
+        while length := self._reader.read(1):
+            name = self._take(length[0]).decode("ascii", "replace")
+            (size,) = _LENGTH.unpack(self._take(_LENGTH.size))
+            # Names count too, or many parts without content would not.
+            self._room -= _OF_A_PART
+            if size > self._room:
+                self._pass(self._room + 1)
+                raise InputError(f"{self._path} unpacks to more than it may hold: it is no good")
+            self._room -= size
+            parts[name] = self._take(size)
+            if len(parts) == 1 and rest is not None:
+                self._room = rest(parts[name])
+        return parts
+
+    def _take(self, size: int) -> bytes:
+        return b"".join(self._pieces(size))
+
+    def _pass(self, size: int) -> None:
+        for _ in self._pieces(max(size, 0)):
+            pass
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        while size:
+            piece = self._reader.read(min(size, _PAGE_OF_FILE))
+            if not piece:
+                raise InputError(f"{self._path} is damaged (a part of it is cut off): get it again")
+            size -= len(piece)
+            yield piece
 
 
 def _mask() -> int:

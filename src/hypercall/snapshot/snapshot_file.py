@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypercall.errors import InputError
-from hypercall.machine.configuration import LARGEST_MEMORY, MachineConfiguration
-from hypercall.snapshot.container import is_container, read_container, write_container
-from hypercall.snapshot.encoding import Decoder, Encoder
+from hypercall.machine.configuration import MachineConfiguration
+from hypercall.snapshot.container import (
+    is_container,
+    parse_json,
+    read_container,
+    write_container,
+)
+from hypercall.snapshot.encoding import Decoder, Encoder, Json
 from hypercall.snapshot.snapshot import check_time
 from hypercall.version import package_version
 
@@ -22,7 +27,9 @@ FORMAT = 1
 
 _PAGE = 4096
 _WRITTEN = 2
+# Of a memory, what else is told of each page; and what does not depend on its size.
 _MORE = 256 << 20
+_LARGEST_HEAD = 64 << 20
 _NAMES = ("state", "fields", "tlb")
 
 
@@ -73,15 +80,23 @@ def load_machine(path: Path, make: Callable[[MachineConfiguration], "Machine"]) 
     Raises:
         InputError: it is no snapshot, damaged, or of another version.
     """
-    parts = read_container(path, MAGIC, FORMAT, "a snapshot of hypercall", LARGEST_MEMORY + _MORE)
+    heads: list[Json] = []
+
+    def rest(head: bytes) -> int:
+        heads.append(_parse_head(head))
+        return _configuration(heads[0]).memory * 101 // 100 + _MORE
+
     try:
-        return _restored(parts, make)
+        parts = read_container(path, MAGIC, FORMAT, "a snapshot of hypercall", _LARGEST_HEAD, rest)
+        return _restored(heads[0], parts, make)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        text = str(error)
+        raise InputError(text if text.startswith(f"{path} ") else f"{path}: {text}") from None
+    except Exception as error:
+        # Anything may be wrong with what a stranger made up, and the objects find it out.
         raise InputError(
             f"{path} is damaged, or of another version of hypercall "
-            f"({type(error).__name__}: {error}): make it anew"
+            f"({type(error).__name__}: {str(error)[:200]}): make it anew"
         ) from None
 
 
@@ -90,17 +105,27 @@ def is_snapshot(path: Path) -> bool:
     return is_container(path, MAGIC)
 
 
-def _restored(
-    parts: dict[str, bytes], make: Callable[[MachineConfiguration], "Machine"]
-) -> "Machine":
-    head = json.loads(parts["head"])
+def _parse_head(data: bytes) -> Json:
+    head = parse_json(data)
     if head["hypercall"] != package_version():
         raise InputError(
-            f"it was made by hypercall {head['hypercall']}, and this is {package_version()}: "
-            "make it anew, or use the one that made it"
+            f"it was made by hypercall {str(head['hypercall'])[:40]}, and this is "
+            f"{package_version()}: make it anew, or use the one that made it"
         )
-    values = Decoder(head["nodes"], {}).decode(head["configuration"])
-    machine = make(MachineConfiguration(**values))
+    return head
+
+
+def _configuration(head: Json) -> MachineConfiguration:
+    configuration = MachineConfiguration(**Decoder(head["nodes"], {}).decode(head["configuration"]))
+    if configuration.time == "host":
+        raise InputError("a machine that follows the host's clock has no snapshots")
+    return configuration
+
+
+def _restored(
+    head: Json, parts: dict[str, bytes], make: Callable[[MachineConfiguration], "Machine"]
+) -> "Machine":
+    machine = make(_configuration(head))
     memory = machine.partition.memory
     for buffer, name, pages in (
         (memory.ram, "ram", _ram_pages(parts["pages"])),

@@ -10,6 +10,7 @@ cdef class Contexts(Translator):
         Returns:
             The number of the context.
         """
+        self.table_at(table)
         cdef Context *context = <Context *>calloc(1, sizeof(Context))
         cdef uint8_t live[TLB_SIZE]
         context.state = <uint8_t *>malloc(CONTEXT_SIZE)
@@ -25,6 +26,8 @@ cdef class Contexts(Translator):
             memcpy(context.state, self.contexts[0].state, CONTEXT_SIZE)
             if self.current == 0:
                 memcpy(context.state, self.env, CONTEXT_SIZE)
+            # Those are the other one's own.
+            memset(context.state + ENV_BREAKPOINTS, 0, BREAKPOINTS * 8)
             memcpy(live, self.cs + CS_TLB, TLB_SIZE)
             memset(self.cs + CS_TLB, 0, TLB_SIZE)
             tlb_init_x86_64(self.cs)
@@ -44,6 +47,7 @@ cdef class Contexts(Translator):
 
     def reset_context(self, int number):
         """Puts a context's registers to what they are after INIT."""
+        drop_breakpoints(self.cs, self.context_env(number))
         reset_state(self.context_env(number), self.spin_exits)
         if self.audits:
             intercept_flushes(self.context_env(number))
@@ -105,9 +109,9 @@ cdef class Contexts(Translator):
 
     def set_table(self, int number, int table):
         """Gives a context another table; its translations are dropped."""
-        self.contexts[number].table = table
+        self.context_at(number).table = table
         if number == self.current:
-            self.table = self.tables[table]
+            self.table = self.table_at(table)
         self.flush(number)
 
     @property
@@ -120,7 +124,7 @@ cdef class Contexts(Translator):
         if number == self.current:
             tlb_flush_x86_64(self.cs)
         else:
-            self.contexts[number].flush_all = True
+            self.context_at(number).flush_all = True
 
     def flush_ranges(self, list numbers, tuple ranges):
         """Drops the translations of runs of pages of contexts.
@@ -144,22 +148,23 @@ cdef class Contexts(Translator):
         """Drops the translations of consecutive pages of a context."""
         self.flush_run(number, address, pages)
 
-    cdef void flush_run(self, int number, uint64_t address, uint64_t pages):
-        cdef Context *context = self.contexts[number]
+    cdef int flush_run(self, int number, uint64_t address, uint64_t pages) except -1:
+        cdef Context *context = self.context_at(number)
         cdef uint64_t index
         if number != self.current and context.flush_all:
-            return
+            return 0
         if pages > PENDING_FLUSHES or (
             number != self.current and context.pending + pages > PENDING_FLUSHES
         ):
             self.flush(number)
-            return
+            return 0
         for index in range(pages):
             if number == self.current:
                 flush_page(self.cs, context.marks, address + index * PAGE)
             else:
                 context.pages[context.pending] = address + index * PAGE
                 context.pending += 1
+        return 0
 
     def set_interrupt(self, int number, bint pending):
         """Says whether the exit ``acknowledge`` has a vector to deliver to a context."""
@@ -167,7 +172,7 @@ cdef class Contexts(Translator):
 
     def set_time_stamp_offset(self, int number, int64_t offset):
         """Sets what RDTSC and RDTSCP add to the clock in a context, in nanoseconds."""
-        self.contexts[number].time_stamp_offset = offset
+        self.context_at(number).time_stamp_offset = offset
 
     def share(self, int source, int target):
         """Copies the registers that the VTLs of one processor share (TLFS, VSM, shared state).
@@ -193,9 +198,10 @@ cdef class Contexts(Translator):
             vector: the vector.
             error_code: the error code, of which the vector decides whether it is pushed.
         """
-        self.contexts[number].injected = vector
-        self.contexts[number].injected_error = error_code
-        self.contexts[number].injected_from_hardware = False
+        cdef Context *context = self.context_at(number)
+        context.injected = vector & 0xFF
+        context.injected_error = error_code
+        context.injected_from_hardware = False
         self.change_request(number, REQUEST_INJECTED, True)
 
     def set_user_execution(self, int number, bint on):
@@ -203,18 +209,18 @@ cdef class Contexts(Translator):
 
         Without it, or while CR4.SMEP is clear, bit 2 decides about them as about the kernel's.
         """
-        if self.contexts[number].user_execution != on:
+        if self.context_at(number).user_execution != on:
             self.contexts[number].user_execution = on
             self.flush(number)
 
     def pending_injection(self, int number):
         """The vector that `inject` has made pending and that is not yet delivered, or None."""
-        cdef int vector = self.contexts[number].injected
+        cdef int vector = self.context_at(number).injected
         return None if vector < 0 else vector
 
     def delivering_interrupt(self, number):
         """Whether an exit came in the middle of the delivery of an interrupt to a context."""
-        return self.contexts[number].delivering >= 0
+        return self.context_at(number).delivering >= 0
 
     def intercept_writes(self, int number, uint32_t control_registers, uint32_t tables):
         """Says which writes exit to ``control_write`` and ``table_write``.
@@ -228,7 +234,7 @@ cdef class Contexts(Translator):
         cdef uint64_t *others = u64(env, ENV_INTERCEPT)
         cdef int table
         cdef int[4] codes = [EXIT_GDTR_WRITE, EXIT_IDTR_WRITE, EXIT_LDTR_WRITE, EXIT_TR_WRITE]
-        self.contexts[number].control_intercepts = control_registers
+        self.context_at(number).control_intercepts = control_registers
         (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = <uint16_t>(
             control_registers | ALWAYS_INTERCEPTED
         )
@@ -244,7 +250,7 @@ cdef class Contexts(Translator):
 
     def takes_nmi(self, int number):
         """Whether a context has a non-maskable interrupt and is not in the handler of another."""
-        cdef uint32_t request = self.contexts[number].interrupt_request
+        cdef uint32_t request = self.context_at(number).interrupt_request
         if number == self.current:
             request = u32(self.cs, CS_INTERRUPT_REQUEST)[0]
         return (
@@ -252,8 +258,8 @@ cdef class Contexts(Translator):
             and not u32(self.context_env(number), ENV_HFLAGS2)[0] & HF2_NMI
         )
 
-    cdef void change_request(self, int number, uint32_t bit, bint on):
-        cdef uint32_t *request = &self.contexts[number].interrupt_request
+    cdef int change_request(self, int number, uint32_t bit, bint on) except -1:
+        cdef uint32_t *request = &self.context_at(number).interrupt_request
         if number == self.current:
             request = u32(self.cs, CS_INTERRUPT_REQUEST)
         if on:
@@ -262,6 +268,7 @@ cdef class Contexts(Translator):
                 self.break_chain()
         else:
             request[0] &= ~bit
+        return 0
 
     def interrupts_enabled(self, int number):
         """Whether a context would take an interrupt now: RFLAGS.IF set and no shadow."""

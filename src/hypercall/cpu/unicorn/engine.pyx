@@ -70,6 +70,8 @@ cdef extern from * nogil:
     extern void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end);
     extern void *tcg_tb_lookup_x86_64(void *context, uintptr_t back);
     extern void tb_gen_code_x86_64(void);
+    extern void cpu_breakpoint_remove_by_ref_x86_64(void *cs, void *breakpoint);
+    extern void cpu_x86_update_dr7_x86_64(void *env, uint32_t value);
     extern uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op);
     extern _Bool x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access,
         int mode, _Bool probe, uintptr_t back);
@@ -91,6 +93,8 @@ cdef extern from * nogil:
     void tb_invalidate_phys_range_x86_64(void *uc, uint64_t start, uint64_t end)
     void *tcg_tb_lookup_x86_64(void *context, uintptr_t back)
     void tb_gen_code_x86_64()
+    void cpu_breakpoint_remove_by_ref_x86_64(void *cs, void *breakpoint)
+    void cpu_x86_update_dr7_x86_64(void *env, uint32_t value)
     uint64_t helper_cc_compute_all_x86_64(uint64_t dst, uint64_t src, uint64_t src2, int op)
     bint x86_cpu_tlb_fill_x86_64(void *cs, uint64_t address, int size, int access, int mode,
                                  bint probe, uintptr_t back)
@@ -101,6 +105,11 @@ cdef enum:
     DIRECTION = 0x400
     INTERRUPT_FLAG = 0x200
     PAGE = 4096
+    SEGMENT_PRESENT = 0x8000
+    BUSY_TASK = 0x8B00
+    # Of DR7: the bits that enable, and what it is without any.
+    BREAKPOINTS_ENABLED = 0xFF
+    BREAKPOINTS_OFF = 0x400
     SMEP = 1 << 20
     TRAP_FLAG = 0x100
     RESUME_FLAG = 0x10000
@@ -259,6 +268,7 @@ include "contexts.pxi"
 include "audit.pxi"
 include "setup.pxi"
 include "debugging.pxi"
+include "strangers.pxi"
 include "snapshots.pxi"
 include "exits.pxi"
 include "hooks.pxi"

@@ -7,6 +7,8 @@ cdef void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) n
     if progress.count >= progress.limit and not look_at_block(progress, address, size):
         return
     progress.count += size
+    if not u32(progress.env, ENV_TR + 20)[0] & SEGMENT_PRESENT:
+        mend_task(progress.env)
     if u64(progress.env, ENV_EFLAGS)[0] & RESUME_FLAG:
         # It holds for the first instruction only, and PUSHF must not show it after that one.
         u64(progress.env, ENV_EFLAGS)[0] &= ~<uint64_t>RESUME_FLAG
@@ -51,6 +53,7 @@ cdef void deliver_exception(uint8_t *cs) noexcept:
     # The library pushes RFLAGS as they are; in those of a fault RF is set (SDM, RF flag).
     cdef uint8_t *env = <uint8_t *>(u64(cs, CS_ENV)[0])
     cdef uint32_t vector = u32(cs, CS_EXCEPTION_INDEX)[0]
+    mend_task(env)
     if vector < 32 and not u32(env, ENV_EXCEPTION_IS_INT)[0] and FAULTS >> vector & 1:
         u64(env, ENV_EFLAGS)[0] |= RESUME_FLAG
     x86_cpu_do_interrupt_x86_64(cs)
@@ -308,6 +311,7 @@ cdef bint take_interrupt(void *cs, int request) noexcept:
     cdef bint from_hardware = False
     if held_for(engine):
         return False
+    mend_task(env)
     if request & REQUEST_INJECTED:
         vector = injected_for(engine, &from_hardware)
         if vector >= 0 and from_hardware:

@@ -74,11 +74,16 @@ cdef enum:
     ENV_GDT = 376
     ENV_IDT = 400
     ENV_CR = 424
+    ENV_A20_MASK = 496
     ENV_EFER = 592
     ENV_FPUS = 608
     ENV_FPUC = 610
     ENV_FPTAGS = 612
     ENV_FPREGS = 624
+    # float_status: tininess, rounding, flags, precision, and four switches, a byte each
+    ENV_FP_STATUS = 776
+    ENV_MMX_STATUS = 800
+    ENV_SSE_STATUS = 808
     ENV_MXCSR = 816
     ENV_XMM = 824
     ENV_XMM_SIZE = 64
@@ -86,6 +91,7 @@ cdef enum:
     ENV_SYSENTER_ESP = 4808
     ENV_SYSENTER_EIP = 4816
     ENV_STAR = 4824
+    ENV_HOST_SAVE = 4832
     ENV_LSTAR = 4840
     ENV_CSTAR = 4848
     ENV_FMASK = 4856
@@ -97,11 +103,15 @@ cdef enum:
     ENV_EXCEPTION_IS_INT = 5388
     ENV_EXCEPTION_NEXT_RIP = 5392
     ENV_DR = 5400
+    # What the library has made of DR0 to DR3: pointers, the breakpoints' own
+    ENV_BREAKPOINTS = 5464
+    BREAKPOINTS = 4
     ENV_OLD_EXCEPTION = 5496
     ENV_VMCB = 5504
     ENV_INTERCEPT = 5520
     ENV_INTERCEPT_CR_READ = 5528
     ENV_INTERCEPT_CR_WRITE = 5530
+    ENV_INTERCEPT_DR_READ = 5532
 
 cdef enum:
     # interrupt_request bits

@@ -4,17 +4,7 @@
 # with offsets in RAM and in the overlay pages instead. RAM itself is not in it.
 
 
-cdef enum:
-    # What an address of the host is saved as: the offset of a page, and what it is an offset in.
-    SAVED_IN_RAM = 1
-    SAVED_IN_ARENA = 2
-    SAVED_ELSEWHERE = 3
-    # An entry of a saved TLB: its index, the entry, its place in the engine's physical map.
-    SAVED_ENTRY = 8 + ENTRY_SIZE + IOTLB_SIZE
-    LARGEST_TLB = 1 << 22
-
-
-cdef class Saved(Debugger):
+cdef class Saved(Strangers):
     """Saving and restoring what the engine knows."""
 
     @property
@@ -38,8 +28,8 @@ cdef class Saved(Debugger):
         contexts = []
         for index in range(self.context_count):
             contexts.append({
-                "state": (<char *>self.contexts[index].state)[:CONTEXT_SIZE],
-                "fields": (<char *>&self.contexts[index].interrupt_request)[:self.field_size()],
+                "state": state_without_breakpoints(self.contexts[index].state),
+                "fields": (<char *>&self.contexts[index].interrupt_request)[:context_field_size()],
                 "tlb": self.save_tlb(self.contexts[index].tlb),
             })
         return {
@@ -69,8 +59,7 @@ cdef class Saved(Debugger):
 
         Args:
             saved: what ``save`` returned, of this engine or of one with as much memory.
-            own: whether it was this engine; another one's translations of device pages are
-                dropped, and its registers are checked.
+            own: whether it was this engine; another one's state is made safe first.
 
         Raises:
             ValueError: it is of an engine of another kind or size, or damaged.
@@ -79,7 +68,10 @@ cdef class Saved(Debugger):
         cdef bytes state, fields, tlb
         cdef const uint8_t *source
         self.check_sizes(saved)
+        if not own:
+            saved = self.made_safe(saved)
         self.park()
+        self.drop_all_breakpoints()
         while self.context_count < len(saved["contexts"]):
             self.add_context(0)
         while self.context_count > len(saved["contexts"]):
@@ -94,10 +86,9 @@ cdef class Saved(Debugger):
                 # They may have begun later.
                 intercept_flushes(self.contexts[index].state)
             source = fields
-            memcpy(&self.contexts[index].interrupt_request, source, self.field_size())
-            if not own:
-                self.make_safe(self.contexts[index])
-            self.restore_tlb(self.contexts[index].tlb, tlb, own)
+            memcpy(&self.contexts[index].interrupt_request, source, context_field_size())
+            memset(self.contexts[index].state + ENV_BREAKPOINTS, 0, BREAKPOINTS * 8)
+            self.restore_tlb(self.contexts[index].tlb, tlb)
         for index in range(self.table_count):
             state = saved["tables"][index]
             source = state
@@ -113,6 +104,7 @@ cdef class Saved(Debugger):
         self.skew = saved["skew"]
         self.factor = saved["factor"]
         self.delivers_again = saved["delivers_again"]
+        self.restore_breakpoints()
         self.load(saved["current"])
         rest, end, held, block_end, block_count = saved["rest_of_block"]
         self.debug.paid_next = rest
@@ -150,10 +142,6 @@ cdef class Saved(Debugger):
         if length:
             memcpy(target + offset, &data[0], length)
 
-    cdef size_t field_size(self):
-        # All of a context but the two pointers at its beginning.
-        return sizeof(Context) - (<size_t>&(<Context *>0).interrupt_request)
-
     cdef void park(self):
         # Writes the loaded context back to where the others are.
         cdef Context *context = self.contexts[self.current]
@@ -166,6 +154,7 @@ cdef class Saved(Debugger):
         cdef Context *context = self.contexts[self.context_count - 1]
         if self.current == self.context_count - 1:
             self.load(0)
+        drop_breakpoints(self.cs, context.state)
         free_tlb(context.tlb)
         free(context.state)
         free(context.tlb)
@@ -189,26 +178,51 @@ cdef class Saved(Debugger):
         for context in contexts:
             if (
                 len(context["state"]) != CONTEXT_SIZE
-                or len(context["fields"]) != self.field_size()
+                or len(context["fields"]) != context_field_size()
                 or len(context["tlb"]) < TLB_SIZE
             ):
                 raise ValueError("it is of an engine of another kind")
 
-    cdef make_safe(self, Context *context):
-        # Registers of a stranger: what no guest could have set, the library may rely on.
-        cdef uint8_t *env = context.state
-        prepare_state(env)
-        u32(env, ENV_CC_OP)[0] = 1
-        u32(env, ENV_DF)[0] = <uint32_t>-1 if <int32_t>u32(env, ENV_DF)[0] < 0 else 1
-        u32(env, ENV_FPUS - 4)[0] &= 7
-        derive_hflags(env)
-        if not (
-            0 <= context.table < self.table_count
-            and 0 <= context.pending <= PENDING_FLUSHES
-            and -1 <= context.injected < 256
-            and -1 <= context.delivering < 256
-        ):
-            raise ValueError("a context of it is damaged")
+    cdef resize_tlb(self, uint8_t *tlb, int mode, uint64_t count, uint8_t **entries,
+                    uint8_t **places):
+        cdef uint8_t *descriptor = tlb + TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE
+        cdef uint8_t *new_entries = <uint8_t *>malloc(count * ENTRY_SIZE)
+        cdef uint8_t *new_places = <uint8_t *>malloc(count * IOTLB_SIZE)
+        if new_entries == NULL or new_places == NULL:
+            free(new_entries)
+            free(new_places)
+            raise MemoryError
+        free(entries[0])
+        free(places[0])
+        entries[0] = new_entries
+        places[0] = new_places
+        # Whoever is interrupted by a further table that cannot be had leaves a whole one.
+        memset(new_entries, 0xFF, count * ENTRY_SIZE)
+        u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE)[0] = (count - 1) << ENTRY_SHIFT
+        u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE + 8)[0] = <uint64_t>new_entries
+        u64(descriptor, DESCRIPTOR_IOTLB)[0] = <uint64_t>new_places
+
+    cdef void drop_all_breakpoints(self):
+        # What the library has made of debug registers; the context that is loaded is parked.
+        cdef int index
+        for index in range(self.context_count):
+            drop_breakpoints(self.cs, self.contexts[index].state)
+        memset(self.env + ENV_BREAKPOINTS, 0, BREAKPOINTS * 8)
+
+    cdef void restore_breakpoints(self):
+        # The library makes them anew for each context whose registers ask for them.
+        cdef int index
+        cdef uint64_t controls
+        for index in range(self.context_count):
+            controls = u64(self.contexts[index].state, ENV_DR + 56)[0]
+            if controls & BREAKPOINTS_ENABLED:
+                memcpy(self.env, self.contexts[index].state, CONTEXT_SIZE)
+                u64(self.env, ENV_DR + 56)[0] = BREAKPOINTS_OFF
+                cpu_x86_update_dr7_x86_64(self.env, <uint32_t>controls)
+                memcpy(
+                    self.contexts[index].state + ENV_BREAKPOINTS, self.env + ENV_BREAKPOINTS,
+                    BREAKPOINTS * 8,
+                )
 
     cdef restore_pages(self, const uint8_t[::1] pages, const uint8_t[::1] stores, bint own):
         cdef uint64_t page
@@ -235,6 +249,8 @@ cdef class Saved(Debugger):
             descriptor = fixed + TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE
             for victim in range(TLB_VICTIMS):
                 self.detach(descriptor + TLB_DESCRIPTOR_VICTIMS + victim * ENTRY_SIZE)
+                # The last four bytes are padding, with whatever lay there.
+                u32(descriptor, DESCRIPTOR_VICTIM_IOTLB + victim * IOTLB_SIZE + 12)[0] = 0
             places = <uint8_t *>(u64(descriptor, DESCRIPTOR_IOTLB)[0])
             u64(descriptor, DESCRIPTOR_IOTLB)[0] = 0
             count = (u64(fixed, TLB_FAST + mode * TLB_FAST_SIZE)[0] >> ENTRY_SHIFT) + 1
@@ -246,10 +262,11 @@ cdef class Saved(Debugger):
                     memcpy(record + 8, entry + index * ENTRY_SIZE, ENTRY_SIZE)
                     self.detach(record + 8)
                     memcpy(record + 8 + ENTRY_SIZE, places + index * IOTLB_SIZE, IOTLB_SIZE)
+                    u32(record, 8 + ENTRY_SIZE + 12)[0] = 0
                     rest += (<char *>record)[:SAVED_ENTRY]
         return (<char *>fixed)[:TLB_SIZE] + bytes(rest)
 
-    cdef restore_tlb(self, uint8_t *tlb, bytes saved, bint own):
+    cdef restore_tlb(self, uint8_t *tlb, bytes saved):
         cdef const uint8_t *source = saved
         cdef uint64_t length = len(saved), at = TLB_SIZE, index, count, mask
         cdef uint8_t fixed[TLB_SIZE]
@@ -273,16 +290,13 @@ cdef class Saved(Debugger):
                 u64(tlb, TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE + DESCRIPTOR_IOTLB)[0]
             )
             if mask != u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE)[0]:
-                free(entries[mode])
-                free(places[mode])
-                entries[mode] = <uint8_t *>malloc(count * ENTRY_SIZE)
-                places[mode] = <uint8_t *>malloc(count * IOTLB_SIZE)
+                self.resize_tlb(tlb, mode, count, &entries[mode], &places[mode])
             u64(fixed, TLB_FAST + mode * TLB_FAST_SIZE + 8)[0] = <uint64_t>entries[mode]
             u64(descriptor, DESCRIPTOR_IOTLB)[0] = <uint64_t>places[mode]
             memset(entries[mode], 0xFF, count * ENTRY_SIZE)
             memset(places[mode], 0, count * IOTLB_SIZE)
             for victim in range(TLB_VICTIMS):
-                self.attach_entry(descriptor + TLB_DESCRIPTOR_VICTIMS + victim * ENTRY_SIZE, own)
+                self.attach_entry(descriptor + TLB_DESCRIPTOR_VICTIMS + victim * ENTRY_SIZE)
         while at + SAVED_ENTRY <= length:
             index = u64(<void *>source, at)[0]
             mode = index >> 60
@@ -292,7 +306,7 @@ cdef class Saved(Debugger):
             ):
                 entry = entries[mode] + index * ENTRY_SIZE
                 memcpy(entry, source + at + 8, ENTRY_SIZE)
-                self.attach_entry(entry, own)
+                self.attach_entry(entry)
                 memcpy(places[mode] + index * IOTLB_SIZE, source + at + 8 + ENTRY_SIZE, IOTLB_SIZE)
             at += SAVED_ENTRY
         memcpy(tlb, fixed, TLB_SIZE)
@@ -302,7 +316,7 @@ cdef class Saved(Debugger):
         cdef uint64_t host
         if is_empty(entry):
             return
-        host = u64(entry, ENTRY_ADDEND)[0] + page_of_entry(entry)
+        host = u64(entry, ENTRY_ADDEND)[0] + page_of(entry)
         if host - <uint64_t>self.ram < self.ram_size:
             u64(entry, ENTRY_ADDEND)[0] = (host - <uint64_t>self.ram) | SAVED_IN_RAM
         elif host - <uint64_t>self.arena < self.arena_size:
@@ -310,50 +324,26 @@ cdef class Saved(Debugger):
         else:
             u64(entry, ENTRY_ADDEND)[0] = host | SAVED_ELSEWHERE
 
-    cdef void attach_entry(self, uint8_t *entry, bint own):
+    cdef void attach_entry(self, uint8_t *entry):
         # Puts the host's address back; what is not within memory goes.
-        cdef uint64_t saved, offset, flags
+        cdef uint64_t saved, offset
         if is_empty(entry):
             return
         saved = u64(entry, ENTRY_ADDEND)[0]
         offset = saved & ~<uint64_t>0xFFF
-        if not own:
-            # Nobody audits here yet, and a mark is a right that the entry has.
-            unmark(entry)
-            # Anything but RAM and overlay pages would lead the library to its own structures.
-            flags = 0
-            if u64(entry, ENTRY_READ)[0] != NEVER:
-                flags |= u64(entry, ENTRY_READ)[0] & 0xFFF
-            if u64(entry, ENTRY_CODE)[0] != NEVER:
-                flags |= u64(entry, ENTRY_CODE)[0] & 0xFFF
-            if u64(entry, ENTRY_WRITE)[0] != NEVER:
-                flags |= u64(entry, ENTRY_WRITE)[0] & 0xFFF & ~<uint64_t>(TLB_INVALID | TLB_NOTDIRTY)
-            if flags or saved & 0xFFF == SAVED_ELSEWHERE:
-                memset(entry, 0xFF, ENTRY_SIZE)
-                return
         if saved & 0xFFF == SAVED_IN_RAM and offset < self.ram_size:
             offset += <uint64_t>self.ram
         elif saved & 0xFFF == SAVED_IN_ARENA and offset < self.arena_size:
             offset += <uint64_t>self.arena
-        elif saved & 0xFFF != SAVED_ELSEWHERE or not own:
+        elif saved & 0xFFF != SAVED_ELSEWHERE:
             memset(entry, 0xFF, ENTRY_SIZE)
             return
-        u64(entry, ENTRY_ADDEND)[0] = offset - page_of_entry(entry)
+        u64(entry, ENTRY_ADDEND)[0] = offset - page_of(entry)
 
 
-cdef bint is_empty(uint8_t *entry) noexcept:
-    return (
-        u64(entry, ENTRY_READ)[0] == NEVER
-        and u64(entry, ENTRY_WRITE)[0] == NEVER
-        and u64(entry, ENTRY_CODE)[0] == NEVER
-    )
-
-
-cdef uint64_t page_of_entry(uint8_t *entry) noexcept:
-    # The guest-virtual page of a TLB entry that is not empty.
-    cdef uint64_t address = u64(entry, ENTRY_READ)[0]
-    if address == NEVER:
-        address = u64(entry, ENTRY_WRITE)[0]
-    if address == NEVER:
-        address = u64(entry, ENTRY_CODE)[0]
-    return address & ~<uint64_t>0xFFF
+cdef bytes state_without_breakpoints(uint8_t *state):
+    # They are pointers, and follow from the debug registers.
+    cdef uint8_t copied[CONTEXT_SIZE]
+    memcpy(copied, state, CONTEXT_SIZE)
+    memset(copied + ENV_BREAKPOINTS, 0, BREAKPOINTS * 8)
+    return (<char *>copied)[:CONTEXT_SIZE]

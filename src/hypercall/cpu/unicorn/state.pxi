@@ -129,9 +129,33 @@ cdef void prepare_state(uint8_t *env) noexcept:
     u64(env, ENV_VMCB)[0] = PRIVATE_BASE
 
 
+cdef uint64_t usual_intercepts(bint spin_exits) noexcept:
+    # RDPMC, CPUID, HLT, MSR, SHUTDOWN, MONITOR and MWAIT always exit.
+    cdef uint64_t intercept = (
+        (<uint64_t>1 << (EXIT_RDPMC - 0x160))
+        | (<uint64_t>1 << (EXIT_CPUID - 0x160))
+        | (<uint64_t>1 << (EXIT_HLT - 0x160))
+        | (<uint64_t>1 << (EXIT_MSR - 0x160))
+        | (<uint64_t>1 << (EXIT_SHUTDOWN - 0x160))
+        | (<uint64_t>1 << (EXIT_MONITOR - 0x160))
+        | (<uint64_t>1 << (EXIT_MWAIT - 0x160))
+    )
+    if spin_exits:
+        intercept |= <uint64_t>1 << (EXIT_PAUSE - 0x160)
+    return intercept
+
+
+cdef void mend_task(uint8_t *env) noexcept nogil:
+    # Without a task segment, which LTR of a null selector leaves, the library ends the process
+    # when it looks for a stack. One without a byte gives #TS instead.
+    cdef uint32_t flags = u32(env, ENV_TR + 20)[0]
+    if not flags & SEGMENT_PRESENT or flags >> 8 & 7 not in (1, 3):
+        u32(env, ENV_TR + 16)[0] = 0
+        u32(env, ENV_TR + 20)[0] = BUSY_TASK
+
+
 cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
     cdef int segment
-    cdef uint64_t intercept = 0
     memset(env, 0, ENV_CC_DST)
     u64(env, ENV_EFLAGS)[0] = 2
     join_from_full(env)
@@ -164,22 +188,10 @@ cdef void reset_state(uint8_t *env, bint spin_exits) noexcept:
     u32(env, ENV_OLD_EXCEPTION)[0] = <uint32_t>-1
     u32(env, ENV_EXCEPTION_IS_INT)[0] = 0
     u64(env, ENV_VMCB)[0] = PRIVATE_BASE
-    # RDPMC, CPUID, HLT, MSR, SHUTDOWN, MONITOR and MWAIT always exit.
-    intercept = (
-        (<uint64_t>1 << (EXIT_RDPMC - 0x160))
-        | (<uint64_t>1 << (EXIT_CPUID - 0x160))
-        | (<uint64_t>1 << (EXIT_HLT - 0x160))
-        | (<uint64_t>1 << (EXIT_MSR - 0x160))
-        | (<uint64_t>1 << (EXIT_SHUTDOWN - 0x160))
-        | (<uint64_t>1 << (EXIT_MONITOR - 0x160))
-        | (<uint64_t>1 << (EXIT_MWAIT - 0x160))
-    )
     # CR8 belongs to the local APIC; the library neither checks CR4 nor keeps globals over CR3.
     (<uint16_t *>(env + ENV_INTERCEPT_CR_READ))[0] = 1 << 8
     (<uint16_t *>(env + ENV_INTERCEPT_CR_WRITE))[0] = ALWAYS_INTERCEPTED
-    if spin_exits:
-        intercept |= <uint64_t>1 << (EXIT_PAUSE - 0x160)
-    u64(env, ENV_INTERCEPT)[0] = intercept
+    u64(env, ENV_INTERCEPT)[0] = usual_intercepts(spin_exits)
     derive_hflags(env)
 
 
@@ -242,3 +254,14 @@ cdef void free_tlb(uint8_t *tlb) noexcept:
     for mode in range(TLB_MODES):
         free(<void *>(u64(tlb, TLB_FAST + mode * TLB_FAST_SIZE + 8)[0]))
         free(<void *>(u64(tlb, TLB_DESCRIPTOR + mode * TLB_DESCRIPTOR_SIZE + 688)[0]))
+
+
+cdef void drop_breakpoints(uint8_t *cs, uint8_t *env) noexcept:
+    # What the library has made of the debug registers of a context.
+    cdef int index
+    cdef uint64_t *pointer
+    for index in range(BREAKPOINTS):
+        pointer = u64(env, ENV_BREAKPOINTS + 8 * index)
+        if pointer[0]:
+            cpu_breakpoint_remove_by_ref_x86_64(cs, <void *>pointer[0])
+            pointer[0] = 0

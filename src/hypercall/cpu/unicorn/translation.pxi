@@ -66,10 +66,30 @@ cdef class Translator:
         self.within_instruction = False
         self.factor = 1
 
-    cdef uint8_t *context_env(self, int number):
+    cdef Context *context_at(self, int number) except NULL:
+        if number < 0 or number >= self.context_count:
+            raise IndexError("no such context")
+        return self.contexts[number]
+
+    cdef uint64_t *table_at(self, int number) except NULL:
+        if number < 0 or number >= self.table_count:
+            raise IndexError("no such table")
+        return self.tables[number]
+
+    cdef uint8_t *context_env(self, int number) except NULL:
         if number == self.current:
             return self.env
-        return self.contexts[number].state
+        return self.context_at(number).state
+
+    cdef inline bint is_entry(self, uint64_t entry):
+        # Whether an entry of a table leads to memory or to a device that there is.
+        cdef uint64_t address = entry & ENTRY_ADDRESS
+        if entry & ENTRY_DEVICE:
+            return (
+                address == VOID_BASE
+                or address - DEVICE_BASE < <uint64_t>len(self.device_pages) * PAGE
+            )
+        return address < self.ram_size or address - ARENA_BASE < self.arena_size
 
     cdef void limit_changed(self):
         self.progress.limit = (
@@ -133,22 +153,33 @@ cdef class Translator:
         return VOID_BASE | ENTRY_DEVICE | ENTRY_ALL
 
     def set_entries(self, int table, uint64_t page, uint64_t pages, uint64_t entry):
-        """Sets the entries of consecutive pages to consecutive backing pages; flushes nothing."""
+        """Sets the entries of consecutive pages to consecutive backing pages; flushes nothing.
+
+        Raises:
+            IndexError: there is no such table.
+            ValueError: a page lies neither in memory nor is it a device's.
+        """
         cdef uint64_t index
         cdef uint64_t step = 0 if entry & ENTRY_DEVICE else PAGE
+        cdef uint64_t *entries = self.table_at(table)
         for index in range(pages):
             if page + index < self.table_pages:
-                self.tables[table][page + index] = entry + index * step
+                if not self.is_entry(entry + index * step):
+                    raise ValueError("no such page of memory")
+                entries[page + index] = entry + index * step
 
     def get_entry(self, int table, uint64_t page):
         """The entry of one page, or None beyond the table."""
         if page >= self.table_pages:
             return None
-        return self.tables[table][page]
+        return self.table_at(table)[page]
 
     def host_wrote(self, str backing, uint64_t offset, uint64_t length):
         """Drops the code translated from bytes that the host has changed, and marks them."""
         cdef uint64_t first, last, page
+        cdef uint64_t size = self.ram_size if backing == "ram" else self.arena_size
+        if offset > size or length > size - offset:
+            raise ValueError("not within the buffer")
         if length == 0:
             return
         if backing != "ram":
@@ -169,6 +200,8 @@ cdef class Translator:
         The caller flushes every context, for entries of their TLBs may allow stores.
         """
         cdef uint64_t page
+        if offset > self.ram_size or length > self.ram_size - offset:
+            raise ValueError("not within RAM")
         for page in range(offset // PAGE, (offset + length) // PAGE):
             if self.pages[page] & PAGE_HAS_CODE:
                 tb_invalidate_phys_range_x86_64(self.uc, page * PAGE, (page + 1) * PAGE)
@@ -204,8 +237,12 @@ cdef class Translator:
         cdef uint64_t page = gpa >> 12
         if page < self.table_pages:
             return self.table[page]
+        cdef uint64_t entry
         try:
-            return self.exits.resolve(page, self.contexts[self.current].table)
+            entry = self.exits.resolve(page, self.contexts[self.current].table)
+            if self.is_entry(entry):
+                return entry
+            raise HypercallError("a page of the guest is mapped to no page of memory")
         except BaseException as error:
             self.fail(error)
         return VOID_BASE | ENTRY_DEVICE | ENTRY_ALL
