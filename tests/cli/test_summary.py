@@ -90,6 +90,13 @@ def test_speed_is_labelled_as_what_it_is() -> None:
     assert "MIPS" not in time_line(instant)
 
 
+def test_a_run_that_went_on_tells_its_own_part() -> None:
+    result = dataclasses.replace(fake_result(), began_ns=500_000_000, executed_before=30_000_000)
+    line = time_line(result)
+    assert line.startswith("From 0.500 s: 1.000 s of virtual time in 0.50 s, 10.0 MB of guest code")
+    assert "(20 MB/s" in line
+
+
 class NarrowTerminal(io.StringIO):
     def isatty(self) -> bool:
         return True

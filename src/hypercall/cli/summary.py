@@ -62,10 +62,14 @@ def outcome_line(result: RunResult) -> str:
 
 def time_line(result: RunResult) -> str:
     """Return one line on virtual time, host time and speed."""
-    text = f"{result.virtual_ns / 1e9:.3f} s of virtual time in {result.host_seconds:.2f} s"
-    text += f", {result.executed / 1e6:,.1f} MB of guest code executed"
+    seconds = (result.virtual_ns - result.began_ns) / 1e9
+    text = f"{seconds:.3f} s of virtual time in {result.host_seconds:.2f} s"
+    if result.began_ns:
+        text = f"From {result.began_ns / 1e9:.3f} s: {text}"
+    executed = (result.executed - result.executed_before) / 1e6
+    text += f", {executed:,.1f} MB of guest code executed"
     if result.host_seconds > 0:
-        speed = result.executed / 1e6 / result.host_seconds
+        speed = executed / result.host_seconds
         text += (
             f" ({speed:,.0f} MB/s, about {speed / _BYTES_PER_INSTRUCTION:,.0f} MIPS"
             f" at {_BYTES_PER_INSTRUCTION} bytes an instruction)"

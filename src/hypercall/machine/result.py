@@ -92,6 +92,8 @@ class RunResult:
         executed: bytes of guest code executed since the machine was made.
         exits: how often each kind of exit came since the machine was made.
         detail: one line more about the reason; may be empty.
+        began_ns: the virtual time at which this run began.
+        executed_before: bytes of guest code executed before this run.
     """
 
     reason: StopReason
@@ -101,6 +103,8 @@ class RunResult:
     executed: int = 0
     exits: dict[str, int] = field(default_factory=dict)
     detail: str = ""
+    began_ns: int = 0
+    executed_before: int = 0
 
 
 def exit_counts(engine: "Engine") -> dict[str, int]:

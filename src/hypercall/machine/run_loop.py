@@ -110,7 +110,7 @@ class RunLoop:
         engine, end, console = self._engine, self._end, self._console
         end.reason = None
         self._debugging.begin_run()
-        started = time.monotonic()
+        started, began_ns, executed_before = time.monotonic(), engine.time(), engine.count
         reason: StopReason | None = None
         try:
             while reason is None:
@@ -130,6 +130,8 @@ class RunLoop:
             engine.count,
             exit_counts(engine),
             end.detail or console.panic or "",
+            began_ns,
+            executed_before,
         )
 
     def _turn(self, limit_ns: int | None, until: Callable[[], bool] | None) -> StopReason | None:

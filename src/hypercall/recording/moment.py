@@ -151,7 +151,9 @@ def run_to_moment(
     if isinstance(moment, TimeMoment):
         earlier = limit_ns is not None and limit_ns < moment.time_ns
         result = machine.run(limit_ns if earlier else moment.time_ns)
-        reached = result.reason is StopReason.LIMIT and machine.time_ns >= moment.time_ns
+        # A guest that has panicked by then is said to have done so, but can still go on.
+        stopped = result.reason in (StopReason.LIMIT, StopReason.PANIC)
+        reached = stopped and machine.time_ns >= moment.time_ns
     else:
         watch = MomentWatch(machine, moment)
         try:
