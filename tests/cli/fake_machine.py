@@ -29,6 +29,7 @@ from hypercall.checks.placement import OVERLAP
 from hypercall.cli.guest import Entry, RunOptions
 from hypercall.errors import InputError
 from hypercall.machine.result import RunResult, StopReason
+from hypercall.recording.moment import Moment, run_to_moment
 from hypercall.trace.description import RunDescription
 from hypercall.trace.events import MachineEvent, Position
 from hypercall.trace.hub import TraceHub
@@ -108,6 +109,9 @@ class FakeGdbServer:
         self.machine = machine
         self.place = place
         self.closed = False
+
+    def run_to(self, moment: Moment, limit_ns: int | None = None) -> tuple[RunResult, bool]:
+        return run_to_moment(self.machine, moment, limit_ns)
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         return self.machine.run(limit_ns)

@@ -17,6 +17,7 @@ from hypercall.gdb.symbol_file import write_symbol_file
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.machine import Machine
 from hypercall.machine.result import RunResult, StopReason
+from hypercall.recording.moment import CallMoment, Moment, TimeMoment
 from hypercall.trace.events import Event
 from hypercall.trace.symbols import SymbolTable
 
@@ -38,8 +39,11 @@ def debug(tmp_path: Path) -> Debug:
         *commands: str,
         expect: StopReason = StopReason.INTERRUPTED,
         limit_ns: int | None = LIMIT_NS,
+        moment: Moment | None = None,
     ) -> str:
         server = GdbServer(machine, ":0")
+        if moment is not None:
+            assert server.run_to(moment, limit_ns)[1]
         # One by one: an error does not keep gdb from the next.
         options: list[str] = []
         for command in (*SETTINGS, f"target remote {server.place}", *commands):
@@ -412,3 +416,30 @@ def test_the_trust_level_is_shown_and_crossed_in_both_directions(debug: Debug) -
     assert re.findall(r'"VP 0" \((VTL\d), running\)', output) == ["VTL1", "VTL0", "VTL1"]
     assert "VP 0 VTL0 (not active): RIP 0x" in output
     assert f"VP 0 VTL1 (active): RIP {secure + 1:#x}" in output
+
+
+@pytest.mark.parametrize(
+    ("moment", "counted"), [(CallMoment(5), 5), (TimeMoment(1_000), None)], ids=str
+)
+def test_gdb_comes_at_a_moment_and_goes_back_from_there(
+    debug: Debug, tmp_path: Path, moment: Moment, counted: int | None
+) -> None:
+    machine = make_machine()
+    output = debug(
+        machine,
+        f"x/wd {COUNTER}",
+        f"hbreak *{TICK}",
+        "reverse-continue",
+        f"x/wd {COUNTER}",
+        "delete",
+        "reverse-continue",
+        f"x/wd {COUNTER}",
+        "kill",
+        moment=moment,
+    )
+    values = [int(each) for each in re.findall(rf"{COUNTER:#x}:\t(\d+)", output)]
+    assert len(values) == 3
+    if counted is not None:
+        assert values == [counted, counted - 1, 0]
+    assert values[-1] == 0
+    assert "No more reverse-execution history" in output

@@ -147,6 +147,9 @@ class GdbServer(Protocol):
     place: str
     """Where gdb finds it."""
 
+    def run_to(self, moment: Moment, limit_ns: int | None = None) -> tuple[RunResult, bool]:
+        """Run to a moment without gdb; whether it has come, too."""
+
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run as gdb says until the guest ends or the virtual time reaches the limit."""
 

@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypercall.cli import guest
 from hypercall.cli.console import ConsoleInput, raw_terminal
 from hypercall.cli.exit_code import ExitCode, exit_code_of
 from hypercall.cli.faults import inject_faults, write_faults
 from hypercall.cli.findings import attach_checks, write_findings
-from hypercall.cli.guest import GuestMachine, MachineMaker, RunOptions
+from hypercall.cli.guest import GdbServer, GuestMachine, MachineMaker, RunOptions
 from hypercall.cli.inputs import (
     check_input_file,
     check_new_file,
@@ -28,6 +29,9 @@ from hypercall.cli.summary import write_summary
 from hypercall.errors import InputError
 from hypercall.machine.result import RunResult, StopReason
 from hypercall.trace.statistics import Statistics
+
+if TYPE_CHECKING:
+    from hypercall.recording.moment import Moment
 
 _SECONDS_BETWEEN_POLLS = 0.02
 
@@ -172,6 +176,7 @@ class _Session:
         self._input: ConsoleInput | None = None
         self._waits = False
         self._next_poll = 0.0
+        self._at_moment = False
         self._missed: str | None = None
         self.record: Callable[[RunResult | None], None] = lambda result: None
 
@@ -217,48 +222,49 @@ class _Session:
         return self._exit_code(code)
 
     def _run_machine(self, stack: contextlib.ExitStack) -> RunResult:
-        result = None
+        options, machine = self._options, self._machine
+        result = server = None
         try:
-            result = self._run_to_moment()
+            if options.gdb is not None:
+                server = self._serve_gdb(options.gdb, stack)
+            if options.stop_at is not None:
+                result = self._run_to_moment(options.stop_at, server)
+            if server is not None and (result is None or self._at_moment):
+                self._progress.clear()
+                sys.stderr.write(f"The guest waits for gdb: target remote {server.place}\n")
+                sys.stderr.flush()
+                result = server.run(options.limit_ns)
             if result is None:
-                result = self._run_to_end(stack)
+                result = machine.run(options.limit_ns)
         finally:
             self.record(result)
         return result
 
-    def _run_to_moment(self) -> RunResult | None:
-        """Run to the moment at which to stop; None if gdb is to go on from there."""
-        options, machine = self._options, self._machine
-        moment, limit = options.stop_at, options.limit_ns
-        if moment is None:
-            return None
+    def _serve_gdb(self, place: str, stack: contextlib.ExitStack) -> GdbServer:
+        try:
+            server = self._machine.serve_gdb(place)
+        except InputError as error:
+            raise InputError(f"--gdb: {error}") from None
+        stack.callback(server.close)
+        return server
+
+    def _run_to_moment(self, moment: Moment, server: GdbServer | None) -> RunResult:
+        """Run to the moment at which to stop, or for gdb to go on from."""
         # Not at the top: few runs need it.
         from hypercall.recording.moment import run_to_moment
 
-        result, reached = run_to_moment(machine, moment, limit)
-        if reached:
-            return result if options.gdb is None else None
-        if result.reason is not StopReason.PAUSED:
+        limit = self._options.limit_ns
+        if server is None:
+            result, self._at_moment = run_to_moment(self._machine, moment, limit)
+        else:
+            result, self._at_moment = server.run_to(moment, limit)
+        if not self._at_moment and result.reason is not StopReason.PAUSED:
             calls = f"{self._statistics.total:,} call{'s' if self._statistics.total != 1 else ''}"
             self._missed = (
                 f"{moment} never came: the run ended at {result.virtual_ns / 1e9:.9f} s after"
                 f" {calls}; name an earlier moment"
             )
         return result
-
-    def _run_to_end(self, stack: contextlib.ExitStack) -> RunResult:
-        options, machine = self._options, self._machine
-        if options.gdb is None:
-            return machine.run(options.limit_ns)
-        try:
-            server = machine.serve_gdb(options.gdb)
-        except InputError as error:
-            raise InputError(f"--gdb: {error}") from None
-        stack.callback(server.close)
-        self._progress.clear()
-        sys.stderr.write(f"The guest waits for gdb: target remote {server.place}\n")
-        sys.stderr.flush()
-        return server.run(options.limit_ns)
 
     def _open(self, target: str, standard: str, option: str) -> Output:
         output = open_output(target, standard, option, self._stop)

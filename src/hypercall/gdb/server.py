@@ -14,6 +14,7 @@ from hypercall.gdb.session import SIGNAL_ABORT, SIGNAL_INTERRUPT, SIGNAL_TRAP, S
 from hypercall.gdb.target import Target
 from hypercall.machine.machine import Machine
 from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
+from hypercall.recording.moment import Moment, run_to_moment
 
 _SECONDS_BETWEEN_LOOKS = 0.05
 _GUEST_FAILED = frozenset({StopReason.PANIC, StopReason.TRIPLE_FAULT, StopReason.DEADLOCK})
@@ -44,6 +45,7 @@ class GdbServer:
         self._ended: RunResult | None = None
         self._history = History(machine, self._monitor.calls, self._wants_attention)
         self._had_input = False
+        self._keeps_past = False
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run the guest as gdb says until it ends, or the user or gdb ends it.
@@ -72,6 +74,26 @@ class GdbServer:
                 return self._machine.run(limit_ns)
             else:
                 self._attend()
+
+    def run_to(self, moment: Moment, limit_ns: int | None = None) -> tuple[RunResult, bool]:
+        """Run the guest on its own to a moment; gdb can go back from there to where it was.
+
+        Args:
+            moment: the moment.
+            limit_ns: the virtual time since the machine was made at which to stop before.
+
+        Returns:
+            How the run ended, and whether the moment has come.
+        """
+        machine = self._machine
+        self._history.begin()
+        self._keeps_past = True
+        poll = machine.host_poll
+        machine.host_poll = self._attentive(poll)
+        try:
+            return run_to_moment(machine, moment, limit_ns, self._run_and_keep)
+        finally:
+            machine.host_poll = poll
 
     def close(self) -> None:
         """Hang up and stop listening."""
@@ -106,8 +128,9 @@ class GdbServer:
         self._target.remove_all()
         self._target.register_set = self._target.next_register_set
         self._session = Session(self._target, self._monitor, reversible=self._history.possible)
-        self._history.begin()
-        self._runs_alone = False
+        if not self._keeps_past:
+            self._history.begin()
+        self._keeps_past = self._runs_alone = False
 
     def _serve(self, session: Session, payload: bytes) -> None:
         reply = session.handle(payload)
@@ -157,6 +180,20 @@ class GdbServer:
             self._tell_end(result)
             return result
         return None
+
+    def _run_and_keep(self, limit_ns: int | None) -> RunResult:
+        """Run the guest while no gdb is there, and keep its past."""
+        while True:
+            result = self._machine.run(limit_ns, until=self._is_to_keep)
+            if self._had_input:
+                self._history.begin()
+            self._had_input = False
+            self._history.keep()
+            if result.reason is not StopReason.UNTIL:
+                return result
+
+    def _is_to_keep(self) -> bool:
+        return self._history.due() or self._had_input
 
     def _wants_return(self) -> bool:
         """Whether a run is to return: for gdb, or so that its past can be kept."""

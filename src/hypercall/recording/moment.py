@@ -136,7 +136,10 @@ class WatchedMachine(Protocol):
 
 
 def run_to_moment(
-    machine: WatchedMachine, moment: Moment, limit_ns: int | None = None
+    machine: WatchedMachine,
+    moment: Moment,
+    limit_ns: int | None = None,
+    run: Callable[[int | None], RunResult] | None = None,
 ) -> tuple[RunResult, bool]:
     """Run a machine until a moment comes.
 
@@ -144,20 +147,22 @@ def run_to_moment(
         machine: the machine.
         moment: the moment; calls and texts are counted from now on.
         limit_ns: the virtual time since the machine was made at which to stop before.
+        run: runs the machine, in place of its own method.
 
     Returns:
         How the run ended, and whether the moment has come; then the reason is ``PAUSED``.
     """
+    run = run or machine.run
     if isinstance(moment, TimeMoment):
         earlier = limit_ns is not None and limit_ns < moment.time_ns
-        result = machine.run(limit_ns if earlier else moment.time_ns)
+        result = run(limit_ns if earlier else moment.time_ns)
         # A guest that has panicked by then is said to have done so, but can still go on.
         stopped = result.reason in (StopReason.LIMIT, StopReason.PANIC)
         reached = stopped and machine.time_ns >= moment.time_ns
     else:
         watch = MomentWatch(machine, moment)
         try:
-            result = machine.run(limit_ns)
+            result = run(limit_ns)
         finally:
             watch.close()
         reached = watch.reached and result.reason is StopReason.PAUSED
