@@ -16,6 +16,7 @@ from hypercall.tlfs.declaration import CallClass
 from hypercall.tlfs.flags import FlagWord
 from hypercall.tlfs.messages import MessageType
 from hypercall.tlfs.status import HvStatus
+from hypercall.trace.symbols import Place
 
 _MESSAGE_NAMES = {int(each): each.name for each in MessageType}
 
@@ -69,31 +70,37 @@ class Site:
         symbol: the name of the function, or None for an address.
         offset: the offset from its start, or None for anywhere in it.
         address: the guest-virtual address, if it is not by symbol.
+        module: the kernel module that it is in, or None for any place with that name.
     """
 
     symbol: str | None = None
     offset: int | None = None
     address: int | None = None
+    module: str | None = None
 
     def __str__(self) -> str:
         if self.address is not None:
             return f"{self.address:#x}"
-        return f"{self.symbol}" if self.offset is None else f"{self.symbol}+{self.offset:#x}"
+        text = f"{self.symbol}" if self.offset is None else f"{self.symbol}+{self.offset:#x}"
+        return text if self.module is None else f"{text} [{self.module}]"
 
     def covers(self, address: int, name: str | None) -> bool:
         """Whether a place is meant.
 
         Args:
             address: its guest-virtual address.
-            name: ``symbol+0x1a`` or ``symbol`` for it, or None where it has no name.
+            name: ``symbol+0x1a``, ``symbol`` or ``symbol+0x1a [module]`` for it, or None where it
+                has no name.
         """
         if self.address is not None:
             return address == self.address
         if name is None:
             return False
-        symbol, _, offset = name.partition("+")
-        return symbol == self.symbol and (
-            self.offset is None or self.offset == int(offset or "0", 16)
+        place = Place.parse(name)
+        return (
+            place.symbol == self.symbol
+            and self.offset in (None, place.offset)
+            and self.module in (None, place.module)
         )
 
 

@@ -5,13 +5,16 @@ import contextlib
 from hypercall.cpu.interface import MODE_LONG
 from hypercall.cpu.unicorn.engine import Engine
 from hypercall.errors import GuestMemoryError, InputError
+from hypercall.machine.guest_names import GuestNames
+from hypercall.machine.kernel_memory import KernelMemory
 from hypercall.machine.loaders import EntryState
 from hypercall.machine.processors import Processors
 from hypercall.partition.partition import Partition
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.registers import RegisterName
 from hypercall.trace.kallsyms import find_kallsyms
-from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf
+from hypercall.trace.linux_modules import KERNEL_HALF
+from hypercall.trace.symbols import SymbolTable, symbols_of_elf
 
 _PAGE = 4096
 _STACK_POINTER = 4
@@ -32,7 +35,7 @@ class GuestView:
 
     Attributes:
         entry: how the image is entered, or None before one is loaded.
-        symbols: the guest's names for addresses.
+        names: the guest's names for addresses.
     """
 
     def __init__(self, engine: Engine, processors: Processors, partition: Partition) -> None:
@@ -40,8 +43,8 @@ class GuestView:
         self._processors = processors
         self._partition = partition
         self.entry: EntryState | None = None
-        self.symbols = LazySymbols(self._find_symbols)
-        self._call_site_hint: int | None = None
+        memory = KernelMemory(engine, processors, partition.memory)
+        self.names = GuestNames(self._find_symbols, memory.read, engine.time)
 
     def read_virtual(self, vp: VirtualProcessor, address: int, length: int) -> bytes:
         """Read guest-virtual memory by a processor's own page tables.
@@ -87,10 +90,18 @@ class GuestView:
             ) from None
 
     def call_site(self) -> int | None:
-        """The return address of the caller of the hypercall page; None outside that page."""
+        """The return address of the caller of the hypercall page; None outside that page.
+
+        The place that the call is made from gets its name.
+        """
         vp = self._processors.current
+        rip = self._engine.get_rip(self._processors.context(vp))
+        site = self._return_address(vp, rip)
+        self.names.note(rip if site is None else site)
+        return site
+
+    def _return_address(self, vp: VirtualProcessor, rip: int) -> int | None:
         context = self._processors.context(vp)
-        rip = self._engine.get_rip(context)
         gpa = self._engine.translate(context, rip)
         page = self._partition.vtls[vp.active_vtl].hypercall_page.page
         if gpa is None or page is None or gpa // _PAGE != page:
@@ -98,16 +109,17 @@ class GuestView:
         width = 8 if self._engine.get_mode(context) & MODE_LONG else 4
         stack = self._engine.get_general(context, _STACK_POINTER)
         try:
-            site = int.from_bytes(self.read_virtual(vp, stack, width), "little")
+            return int.from_bytes(self.read_virtual(vp, stack, width), "little")
         except GuestMemoryError:
             return None
-        if self._call_site_hint is None:
-            self._call_site_hint = site
-        return site
 
-    def _find_symbols(self) -> SymbolTable | None:
+    def _find_symbols(self, first_place: int | None) -> SymbolTable | None:
         entry = self.entry
         if entry is not None and entry.symbols is not None:
             with contextlib.suppress(InputError):
                 return symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
-        return find_kallsyms(self._partition.memory.ram, self._call_site_hint)
+        # A kernel says early where system calls enter it; the first call may be a module's.
+        context = self._processors.context(self._processors.current)
+        entry_point = self._processors.registers.read(context, RegisterName.LSTAR)
+        running_at = entry_point if entry_point >= KERNEL_HALF else first_place
+        return find_kallsyms(self._partition.memory.ram, running_at)

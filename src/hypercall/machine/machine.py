@@ -323,12 +323,21 @@ class Machine:
         return self._view.read_virtual(vp, address, length)
 
     def symbol(self, address: int) -> str | None:
-        """The guest's name for a guest-virtual address, as ``name+0x1a``, or None."""
-        return self._view.symbols.lookup(address)
+        """The guest's name for a guest-virtual address, or None.
+
+        It is ``name+0x1a``, and ``name+0x1a [module]`` for code in a module of Linux. A place that
+        calls came from has the name that it had when the last call was made from it that somebody
+        observed: a module's code may be gone when a run is over.
+        """
+        return self._view.names.lookup(address)
 
     def symbol_table(self) -> SymbolTable | None:
         """The guest's names with their addresses, or None if there are none (yet)."""
-        return self._view.symbols.table()
+        return self._view.names.table()
+
+    def modules(self) -> list[tuple[str, SymbolTable]]:
+        """The modules of a Linux kernel that are loaded now, each with its functions' addresses."""
+        return self._view.names.modules()
 
     def exit_counts(self) -> dict[str, int]:
         """How often each kind of exit came since the machine was made."""

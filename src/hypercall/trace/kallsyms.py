@@ -33,6 +33,7 @@ _DIGIT_TOKENS = re.compile(re.escape(b"".join(b"%d\0" % digit for digit in range
 _TOKENS = 256
 _SYMBOLS_PER_MARKER = 256
 _LONGEST_NAME = 512
+_MOST_SPELLINGS = 4096
 _KERNEL_HALF = 0xFFFF_8000_0000_0000
 
 
@@ -81,6 +82,27 @@ class KallsymsNames:
             name = self._known[index]
         return name
 
+    def indexes_of(self, name: str) -> list[int]:
+        """Return the indexes of all names that are equal to ``name``, in ascending order.
+
+        Decoding all names takes ten times as long as looking for one as it would be written.
+        """
+        written = _spellings(name.encode("ascii", "replace"), self._tokens)
+        packed, found = self._packed, []
+        position, end = 0, len(packed)
+        for index in range(-self._first, self._count):
+            if position >= end:
+                break
+            length = packed[position]
+            position += 1
+            if length & 0x80:
+                length = length & 0x7F | int.from_bytes(packed[position : position + 1]) << 7
+                position += 1
+            if packed[position : position + length] in written and index >= 0:
+                found.append(index)
+            position += length
+        return found
+
     def _decode_block(self, block: int) -> None:
         packed, tokens, known = self._packed, self._tokens, self._known
         position = self._markers[block]
@@ -96,6 +118,29 @@ class KallsymsNames:
                 text = b"".join([tokens[token] for token in packed[position : position + length]])
                 known[index] = text[1:].decode("ascii", "replace") or "?"
             position += length
+
+
+def _spellings(name: bytes, tokens: list[bytes]) -> frozenset[bytes]:
+    """Return the token numbers that stand for a name behind any type letter."""
+    numbers: dict[bytes, list[int]] = {}
+    for number, text in enumerate(tokens):
+        numbers.setdefault(text, []).append(number)
+    # The ways to write each end of the name, the shortest first.
+    ends: list[list[bytes]] = [[b""]]
+    for start in range(len(name) - 1, -1, -1):
+        ways = [
+            bytes([number]) + rest
+            for end in range(start + 1, len(name) + 1)
+            for number in numbers.get(name[start:end], ())
+            for rest in ends[len(name) - end]
+        ]
+        ends.append(ways[:_MOST_SPELLINGS])
+    return frozenset(
+        bytes([number]) + rest
+        for number, text in enumerate(tokens)
+        if text[:1].isalpha() and name.startswith(text[1:])
+        for rest in ends[len(name) + 1 - len(text)]
+    )
 
 
 def find_kallsyms(image: memoryview, running_at: int | None = None) -> SymbolTable | None:

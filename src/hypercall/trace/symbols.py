@@ -10,7 +10,7 @@ import io
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from hypercall.errors import InputError
 
@@ -23,6 +23,43 @@ class NameSequence(Protocol):
 
     def __getitem__(self, index: int, /) -> str:
         """Return the name at ``index``, counted from 0."""
+
+
+@runtime_checkable
+class SearchableNames(NameSequence, Protocol):
+    """Names that find one without telling all."""
+
+    def indexes_of(self, name: str) -> list[int]:
+        """Return the indexes of all names that are equal to ``name``, in ascending order."""
+
+
+class Place(NamedTuple):
+    """A place in a guest as traces name it.
+
+    Attributes:
+        symbol: the name of the function.
+        offset: the distance in bytes from its start.
+        module: the kernel module that the function is in, or None.
+    """
+
+    symbol: str
+    offset: int
+    module: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.symbol}+{self.offset:#x}" if self.offset else self.symbol
+        return f"{text} [{self.module}]" if self.module else text
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Take ``symbol+0x1a [module]`` apart; the offset and the module may be missing.
+
+        Raises:
+            ValueError: the offset is no hexadecimal number.
+        """
+        place, bracket, module = text.partition(" [")
+        symbol, _, offset = place.partition("+")
+        return cls(symbol, int(offset or "0", 16), module.removesuffix("]") if bracket else None)
 
 
 class SymbolTable:
@@ -85,8 +122,14 @@ class SymbolTable:
         found = self.find(address)
         if found is None:
             return None
-        name, offset = found
-        return f"{name}+{offset:#x}" if offset else name
+        return str(Place(*found))
+
+    def addresses_of(self, name: str) -> list[int]:
+        """Return the addresses of all symbols with a name, in ascending order."""
+        names = self._names
+        if isinstance(names, SearchableNames):
+            return [self._addresses[index] for index in names.indexes_of(name)]
+        return [self._addresses[index] for index in range(len(names)) if names[index] == name]
 
     def address_of(self, name: str) -> int | None:
         """Return the address of a name (the lowest, if several symbols share it), or None."""
@@ -186,6 +229,11 @@ class LazySymbols:
         self._attempts = attempts
         self._pause = 1
         self._skip = 0
+
+    @property
+    def known(self) -> SymbolTable | None:
+        """The table, if it was found already."""
+        return self._table
 
     def table(self) -> SymbolTable | None:
         """Return the table, looking for it if it is not known yet; None if it is not there."""
