@@ -41,6 +41,10 @@ from hypercall.tlfs.status import HvStatus
             CallFault(0xB, HvStatus.TIMEOUT, site=Site("send.part.0", 26)),
         ),
         (
+            "call,site=hv_post_message+0x8f [hv_vmbus],status=5",
+            CallFault(status=HvStatus(5), site=Site("hv_post_message", 0x8F, module="hv_vmbus")),
+        ),
+        (
             "call,site=0xffffffff81000010,vp=0,vtl=1,status=5",
             CallFault(
                 None,
@@ -101,6 +105,8 @@ def test_what_a_text_means(text: str, fault: Fault) -> None:
         ("call=PostMessage,stauts=5", "did you mean status"),
         ("call=PostMessage,drop", "'drop' is no part of a fault of the kind call"),
         ("call,site=two words,status=5", "is no place"),
+        ("call,site=send [],status=5", "is no place"),
+        ("call,site=send [a,status=5", "is no place"),
         ("call,site=0x1g,status=5", "site=0x1g is no number"),
         ("call,status=5,nth=0", "nth=0 is none: count from 1"),
         ("call,status=5,nth=-1", "nth=-1 is no number"),

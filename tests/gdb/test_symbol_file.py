@@ -40,6 +40,24 @@ def test_code_is_in_sections_and_data_is_absolute() -> None:
     assert found["jiffies"]["st_info"]["type"] == "STT_OBJECT"
 
 
+def test_the_functions_of_modules_are_code() -> None:
+    area = 0xFFFF_FFFF_C000_0000
+    first = SymbolTable([area + 0x1000, area + 0x1100], ["post", "signal"])
+    near = SymbolTable([area + 0x1200], ["near"])
+    far = SymbolTable([area + 0x9000], ["far"])
+    data, count = symbol_file(TABLE, [far, SymbolTable([], []), near, first])
+    assert count == len(TABLE) + 4
+    elf = ELFFile(io.BytesIO(data))
+    code = [(s["sh_addr"], s["sh_size"]) for s in elf.iter_sections() if s.name == ".text"]
+    kernel = [(KERNEL, 0x1000), (KERNEL + 0x3000, 0x100)]
+    assert code == [*kernel, (area + 0x1000, 0x1200), (area + 0x9000, 0x1000)]
+    found = {s.name: s for s in elf.get_section_by_name(".symtab").iter_symbols()}
+    assert (found["post"]["st_value"], found["post"]["st_size"]) == (area + 0x1000, 0x100)
+    assert {found[name]["st_shndx"] for name in ("post", "signal", "near")} == {3}
+    assert found["far"]["st_shndx"] == 4
+    assert found["schedule"]["st_shndx"] == 1
+
+
 def test_our_own_reader_reads_the_code() -> None:
     table = symbols_of_elf(symbol_file(TABLE)[0])
     assert table.address_of("start_kernel") == KERNEL + 0x3010

@@ -149,3 +149,37 @@ def test_plain_memory_has_no_table() -> None:
     assert find_kallsyms(memoryview(digits * 100)) is None
     assert find_kallsyms(memoryview(bytes(4096) + digits + bytes(300))) is None
     assert find_kallsyms(memoryview(bytes(4096) + digits + bytes(9000))) is None
+
+
+@pytest.mark.parametrize("percpu", [0, 37, 300])
+def test_a_name_is_found_as_it_is_written(percpu: int) -> None:
+    symbols = [(0x40 * i, f"Tfunction_{i}") for i in range(700)]
+    for place in (0, 1, 255, 256, 511, 699):
+        # "Tfunction_" is one token, which has the type and part of the name.
+        symbols[place] = (0x40 * place, "Tfunction_send_ipi")
+    symbols[300] = (0x40 * 300, "thv_send_ipi_mask")
+    symbols[301] = (0x40 * 301, "Dhv_send_ipi_mask")
+    symbols[302] = (0x40 * 302, "d" + "long_" * 40)
+    image = build(symbols, percpu=percpu)
+    table = find_kallsyms(memoryview(image))
+    assert table is not None
+
+    def found(name: str) -> list[int]:
+        return [(address - BASE) // 0x40 for address in table.addresses_of(name)]
+
+    assert found("function_send_ipi") == [0, 1, 255, 256, 511, 699]
+    assert found("hv_send_ipi_mask") == [300, 301]
+    assert found("long_" * 40) == [302]
+    assert found("function_254") == [254]
+    for name in ("hv_send_ipi", "send_ipi_mask", "percpu_0", "", "x", "\u00e4", "no such"):
+        assert found(name) == [], name
+
+
+def test_a_name_is_looked_for_in_damaged_names() -> None:
+    image = bytearray(build(SYMBOLS))
+    start = image.index(pack_name(b"Tfunction_600"))
+    image[start : start + 400] = b"\xff" * 400
+    table = find_kallsyms(memoryview(image))
+    assert table is not None
+    assert table.addresses_of("function_10") == [BASE + 0x40 * 10]
+    assert table.addresses_of("function_1099") in ([], [BASE + 0x40 * 1099])

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercall.errors import InputError
-from hypercall.trace.symbols import LazySymbols, SymbolTable, symbols_of_elf, symbols_of_map
+from hypercall.trace.symbols import (
+    LazySymbols,
+    Place,
+    SymbolTable,
+    symbols_of_elf,
+    symbols_of_map,
+)
 
 
 def build_elf(symbols: Sequence[tuple[str, int, int, int]]) -> bytes:
@@ -174,3 +180,32 @@ def test_a_lazy_look_up_shows_its_table_once_it_is_there() -> None:
     assert found is not None
     assert symbols.table() is found
     assert symbols.lookup(0x10) == "name"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("send", Place("send", 0)),
+        ("send+0x1a", Place("send", 0x1A)),
+        ("hv_post_message+0x8f [hv_vmbus]", Place("hv_post_message", 0x8F, "hv_vmbus")),
+        ("init_module [pci_hyperv]", Place("init_module", 0, "pci_hyperv")),
+    ],
+)
+def test_a_place_as_text_and_back(text: str, place: Place) -> None:
+    assert str(place) == text
+    assert Place.parse(text) == place
+
+
+def test_all_addresses_of_a_name() -> None:
+    pairs = [(0x10, "same"), (0x20, "other"), (0x30, "same")]
+    table = SymbolTable.from_pairs(pairs)
+    assert table.addresses_of("same") == [0x10, 0x30]
+    assert table.addresses_of("sam") == []
+    assert table.moved(0x100).addresses_of("same") == [0x110, 0x130]
+
+
+def test_a_lazy_look_up_tells_what_it_knows_without_looking() -> None:
+    symbols = LazySymbols(lambda: SymbolTable([0x10], ["name"]))
+    assert symbols.known is None
+    table = symbols.table()
+    assert symbols.known is table

@@ -40,7 +40,7 @@ _LONGEST = 1000
 _LONGEST_TIME_NS = 1_000_000_000_000
 _MOST_REPS = 0xFFF
 _LARGEST_BUFFER = 1 << 16
-_SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?")
+_SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?(?: \[([A-Za-z_][\w.-]*)\])?")
 _DIGITS = 20
 
 CPUID_WORDS: tuple[tuple[str, type[FlagWord], int], ...] = (
@@ -289,7 +289,7 @@ def _site(texts: Mapping[str, str]) -> Site | None:
         raise InputError(
             f"site={text[:60]} is no place: give a symbol, symbol+0x1a or an address such as 0x1000"
         )
-    return Site(match[1], None if match[2] is None else int(match[2], 0))
+    return Site(match[1], None if match[2] is None else int(match[2], 0), module=match[3])
 
 
 def _status(texts: Mapping[str, str]) -> HvStatus | None:

@@ -59,7 +59,8 @@ class Monitor:
             "where": ("ADDRESS", "the guest's name for an address", self._where),
             "symbols": (
                 "FILE.elf",
-                "write the guest kernel's own symbols to a file for gdb's add-symbol-file",
+                "write the symbols of the guest kernel and its modules to a file for gdb's "
+                "add-symbol-file",
                 self._symbols,
             ),
             "architecture": (
@@ -250,8 +251,9 @@ class Monitor:
     def _where(self, words: list[str], thread: int) -> str:
         if len(words) != 1:
             raise InputError("give a virtual address: monitor where 0xffffffff81000000")
-        table = self._target.machine.symbol_table()
-        found = None if table is None else table.lookup(_number(words[0]))
+        machine, address = self._target.machine, _number(words[0])
+        # Whoever asks wants it looked for, however often that was in vain.
+        found = None if machine.symbol_table() is None else machine.symbol(address)
         return f"{found or 'The guest has no name for it.'}\n"
 
     def _symbols(self, words: list[str], thread: int) -> str:
@@ -263,7 +265,8 @@ class Monitor:
                 "the guest has no symbols (yet): a kernel has them in memory once it is unpacked"
             )
         path = Path(words[0])
-        count = write_symbol_file(path, table)
+        modules = [functions for _, functions in self._target.machine.modules()]
+        count = write_symbol_file(path, table, modules)
         return f"{count} symbols are in {path}; now type: add-symbol-file {path.absolute()}\n"
 
     def _architecture(self, words: list[str], thread: int) -> str:

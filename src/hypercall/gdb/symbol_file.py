@@ -5,6 +5,7 @@ The file has no code, only sections that say where code and data are, and the sy
 
 import struct
 from bisect import bisect_right
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,17 +26,19 @@ _ALLOCATED, _EXECUTABLE = 2, 4
 _GLOBAL_FUNCTION, _GLOBAL_OBJECT = 0x12, 0x11
 _ABSOLUTE = 0xFFF1
 _ADDRESSES = 1 << 64
+_PAST_THE_LAST = 0x1000
 # What a kernel calls the bounds of its code.
 _CODE_BOUNDS = (("_text", "_etext"), ("_sinittext", "_einittext"))
 
 
-def write_symbol_file(path: Path, table: SymbolTable) -> int:
+def write_symbol_file(path: Path, table: SymbolTable, modules: Iterable[SymbolTable] = ()) -> int:
     """Write a table to a file that gdb's ``add-symbol-file`` reads.
 
     Args:
         path: the file, whose name ends in ``.elf``. Only a file that this function has written
             is replaced, since whoever is at gdb's prompt need not be the user of this host.
         table: the names.
+        modules: the functions of each module.
 
     Returns:
         How many symbols the file has.
@@ -45,7 +48,7 @@ def write_symbol_file(path: Path, table: SymbolTable) -> int:
     """
     if path.suffix != _SUFFIX:
         raise InputError(f"{path}: the name of a symbol file ends in {_SUFFIX}")
-    data, count = symbol_file(table)
+    data, count = symbol_file(table, modules)
     try:
         if path.is_symlink() or (path.exists() and not _is_ours(path)):
             raise InputError(f"{path} is there already and is no symbol file: choose another name")
@@ -64,17 +67,24 @@ def _is_ours(path: Path) -> bool:
         return file.read(_HEADER.size + len(_MARK)).endswith(_MARK)
 
 
-def symbol_file(table: SymbolTable) -> tuple[bytes, int]:
+def symbol_file(table: SymbolTable, modules: Iterable[SymbolTable] = ()) -> tuple[bytes, int]:
     """Make the file.
 
     Args:
         table: the names.
+        modules: the functions of each module, which are code.
 
     Returns:
         The bytes of a 64-bit ELF file for x86, and the number of symbols in it.
     """
     pairs = [pair for _, pair in zip(range(MOST_SYMBOLS), table, strict=False)]
     code = _code(table, pairs)
+    for functions in map(list, modules):
+        if functions:
+            code.append((functions[0][0], min(functions[-1][0] + _PAST_THE_LAST, _ADDRESSES - 1)))
+            pairs += functions
+    code = _joined(code)
+    pairs = sorted(pairs, key=lambda pair: pair[0])[:MOST_SYMBOLS]
     starts = [first for first, _ in code]
     strings = bytearray(b"\0")
     symbols = [bytes(_SYMBOL.size)]
@@ -119,7 +129,18 @@ def _code(table: SymbolTable, pairs: list[tuple[int, str]]) -> list[tuple[int, i
     if not pairs:
         return []
     # A label of assembly at the end has no size, but something lies there.
-    return [(pairs[0][0], min(pairs[-1][0] + 0x1000, _ADDRESSES - 1))]
+    return [(pairs[0][0], min(pairs[-1][0] + _PAST_THE_LAST, _ADDRESSES - 1))]
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges in ascending order, those that touch as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _file(code: list[tuple[int, int]], symbols: bytes, strings: bytes) -> bytes:

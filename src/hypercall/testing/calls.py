@@ -81,7 +81,7 @@ class RecordedCall:
 
     @cached_property
     def site(self) -> str:
-        """Where it was made from: ``symbol+0x1a``, or the address where that has no name."""
+        """Where it was made from: ``symbol+0x1a`` or ``symbol+0x1a [module]``, or the address."""
         return self._symbol(self.address) or f"{self.address:#x}"
 
     @property
@@ -174,7 +174,8 @@ class Calls:
         Args:
             vp: the VP index of the caller.
             vtl: its VTL.
-            site: where it was made from: ``symbol``, ``symbol+0x1a`` or an address.
+            site: where it was made from: ``symbol``, ``symbol+0x1a`` or an address; a symbol may
+                have its module behind it, as in ``"hv_post_message [hv_vmbus]"``.
             status: the status.
             after_ns: made later than this virtual time.
             before_ns: made earlier than this.
@@ -340,11 +341,16 @@ def _call(code: int) -> Call | int:
 def _site(site: str | int) -> Site:
     if isinstance(site, int):
         return Site(address=site)
-    symbol, _, offset = site.partition("+")
+    name, bracket, module = site.partition(" [")
+    symbol, _, offset = name.partition("+")
     try:
         if symbol.startswith("0x"):
             return Site(address=int(symbol, 16))
-        return Site(symbol, int(offset, 16) if offset else None)
+        return Site(
+            symbol,
+            int(offset, 16) if offset else None,
+            module=module.removesuffix("]") if bracket else None,
+        )
     except ValueError:
         raise InputError(f"{site!r} is no place: give symbol, symbol+0x1a or 0x1234") from None
 

@@ -155,9 +155,12 @@ def find_in_modules(read: Read, heads: Iterable[int], address: int) -> ModulePla
                 search.count(symbols.size // _SYMBOLS_PER_WORK)
                 found = _covering(search.read, symbols, address)
                 if found is not None:
-                    name = _piece(search.read, module.links + _NAME, _NAME_SIZE)
+                    who = (
+                        _piece(search.read, module.links + _STATE, 4),
+                        _piece(search.read, module.links + _NAME, _NAME_SIZE),
+                    )
                     place = Place(*found, module.name)
-                    return ModulePlace(place, (name, *symbols.evidence), search.work)
+                    return ModulePlace(place, who + symbols.evidence, search.work)
     except _TooMuch:
         pass
     return ModulePlace(None, tuple(seen), search.work)
