@@ -1,11 +1,13 @@
 """Real kernels boot, use the hypervisor, run a workload and power off."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.linux.conftest import Boot, guests
+from tests.linux.conftest import APPEND, Boot, guests
 
 from hypercall.machine.initrd import DONE_LINE, REACHED_LINE, build_initrd
 
@@ -13,6 +15,22 @@ BAD = re.compile(r"BUG:|WARNING:|segfault|Call Trace|rcu:.*stall|soft lockup|unc
 
 Booter = Callable[..., Boot]
 Finder = Callable[[str], Path]
+Builder = Callable[[Path], Path]
+
+
+@pytest.fixture
+def initrd_of(busybox: bytes, tmp_path: Path) -> Builder:
+    """The default initial RAM disk, with a kernel's own hv_vmbus module in it."""
+
+    def build(image: Path) -> Path:
+        module = guests() / f"{image.name.replace('vmlinuz', 'hv_vmbus')}.ko"
+        if not module.exists():
+            pytest.skip("the kernel's package has no hv_vmbus module")
+        path = tmp_path / "initrd"
+        path.write_bytes(build_initrd(busybox, add={"modules/hv_vmbus.ko": module.read_bytes()}))
+        return path
+
+    return build
 
 
 def check(run: Boot) -> None:
@@ -90,21 +108,45 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     assert first.trace != other.trace
 
 
+@pytest.mark.parametrize(
+    ("name", "entry", "append"),
+    [("6.1", "vmlinux", APPEND), ("6.12", "decompressor", f"{APPEND} pti=on")],
+)
 def test_the_vmbus_driver_agrees_on_a_version(
-    kernel: Finder, busybox: bytes, boot: Booter, tmp_path: Path
+    name: str, entry: str, append: str, kernel: Finder, initrd_of: Builder, boot: Booter
 ) -> None:
-    image = kernel("vmlinuz-6.1")
-    module = guests() / image.name.replace("vmlinuz", "hv_vmbus").replace("6.1", "6.1.ko")
-    if not module.exists():
-        module = guests() / "hv_vmbus-distribution.ko"
-    if not module.exists():
-        pytest.skip("the kernel's package has no hv_vmbus module")
-    path = tmp_path / "initrd"
-    path.write_bytes(build_initrd(busybox, add={"modules/hv_vmbus.ko": module.read_bytes()}))
-    run = boot(image, path, "--cpus", "2")
+    image = kernel(f"vmlinuz-{name}")
+    run = boot(image, initrd_of(image), "--cpus", "2", "--entry", entry, append=append)
     check(run)
     assert "Vmbus version:" in run.console
-    assert run.trace.count("HvCallPostMessage(") >= 2
+    places = re.findall(r"HvCallPostMessage\(.*  \[(.*)\]$", run.trace, re.MULTILINE)
+    assert len(places) >= 2
+    # The driver is a module: its functions are named as the kernel names them.
+    assert all(re.fullmatch(r"hv_post_message\+0x\w+ \[hv_vmbus\]", place) for place in places)
+    assert not re.search(r"  \[0x\w+\]$", run.trace, re.MULTILINE)
+
+
+def test_a_fault_in_a_module_is_met_again_in_a_recorded_run(
+    kernel: Finder, initrd_of: Builder, boot: Booter, tmp_path: Path
+) -> None:
+    image = kernel("vmlinuz-6.1")
+    fault = "call=PostMessage,site=hv_post_message [hv_vmbus],nth=1,status=INSUFFICIENT_BUFFERS"
+    record = tmp_path / "run.hcrun"
+    run = boot(image, initrd_of(image), "--inject", fault, "--record", str(record))
+    check(run)
+    assert "INSUFFICIENT_BUFFERS  <0ns>  [hv_post_message+0x" in run.trace
+    # The driver tries again.
+    assert "Vmbus version:" in run.console
+    trace = tmp_path / "again"
+    done = subprocess.run(
+        [sys.executable, "-m", "hypercall.cli.app", "replay", str(record), "--trace", str(trace)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert trace.read_text() == run.trace
 
 
 def test_an_idle_hour_passes_quickly(

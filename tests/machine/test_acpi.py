@@ -96,6 +96,9 @@ def test_the_dsdt_has_vmbus_serial_and_s5(parsed: Parsed) -> None:
     dsdt = parsed.table(struct.unpack_from("<Q", fadt, 140)[0], b"DSDT")
     assert b"\x08\\_S5_\x12\x08\x04\x0a\x05\x0a\x05\0\0" in dsdt
     assert b"VMB0\x08_HID\x0dVMBUS\0" in dsdt
+    # Linux 5.10 looks for the memory of the VMBus's devices above it.
+    above = dsdt[dsdt.index(b"VMOD") : dsdt.index(b"VMB0")]
+    assert struct.pack("<IIII", 0, 0xF800_0000, 0xFBFF_FFFF, 0) in above
     assert b"COM1\x08_HID\x0c\x41\xd0\x05\x01" in dsdt
 
 

@@ -62,3 +62,9 @@ def test_a_term_that_is_too_long_is_refused() -> None:
 def test_resources() -> None:
     template = aml.resource_template(aml.io_resource(0x3F8, 8), aml.irq_resource(4))
     assert template == bytes.fromhex("1110 0a0d 4701f803f8030108 221000 7900")
+
+
+def test_a_range_of_memory() -> None:
+    assert aml.memory_resource(0xF800_0000, 0x0400_0000) == bytes.fromhex(
+        "871700 000c01 00000000 000000f8 fffffffb 00000000 00000004"
+    )

@@ -26,6 +26,8 @@ TABLES_ADDRESS = 0xE0000
 TABLES_END = 0x100000
 LOCAL_APIC_ADDRESS = 0xFEE0_0000
 IO_APIC_ADDRESS = 0xFEC0_0000
+#: Guest-physical memory for the devices of the VMBus: address and length. There are none.
+VMBUS_MEMORY = (0xF800_0000, 0x0400_0000)
 
 _OEM_ID = b"HYPRCL"
 _OEM_TABLE_ID = b"HYPERCAL"
@@ -208,5 +210,14 @@ def _dsdt(serial_port: int, serial_irq: int) -> bytes:
         + aml.name("_UID", aml.integer(0))
         + aml.name("_CRS", aml.resource_template()),
     )
+    # A Hyper-V host has it below a module that gives it memory for its devices. Linux 5.10
+    # looks for that memory upwards, and crashes at the root where nothing has any.
+    module = aml.device(
+        "VMOD",
+        aml.name("_HID", aml.string("ACPI0004"))
+        + aml.name("_UID", aml.integer(0))
+        + aml.name("_CRS", aml.resource_template(aml.memory_resource(*VMBUS_MEMORY)))
+        + vmbus,
+    )
     body = aml.name("\\_S5", aml.package(off, off, zero, zero))
-    return _table(b"DSDT", 2, body + aml.scope("\\_SB", serial + vmbus))
+    return _table(b"DSDT", 2, body + aml.scope("\\_SB", serial + module))

@@ -97,3 +97,11 @@ def io_resource(base: int, length: int) -> bytes:
 def irq_resource(line: int) -> bytes:
     """An edge-triggered, active-high ISA interrupt."""
     return b"\x22" + (1 << line).to_bytes(2, "little")
+
+
+def memory_resource(base: int, length: int) -> bytes:
+    """A fixed range of guest-physical memory below 4 GiB that devices behind a bridge may use."""
+    # Produced for others, both ends fixed; not cacheable, and may be written.
+    flags = b"\x00\x0c\x01"
+    words = (0, base, base + length - 1, 0, length)
+    return b"\x87\x17\0" + flags + b"".join(word.to_bytes(4, "little") for word in words)

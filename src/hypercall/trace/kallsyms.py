@@ -20,6 +20,7 @@ bytes per symbol (``kallsyms_seqs_of_names``) between the markers and the token 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from array import array
@@ -88,20 +89,21 @@ class KallsymsNames:
         Decoding all names takes ten times as long as looking for one as it would be written.
         """
         written = _spellings(name.encode("ascii", "replace"), self._tokens)
+        lengths = {len(each) for each in written}
         packed, found = self._packed, []
-        position, end = 0, len(packed)
-        for index in range(-self._first, self._count):
-            if position >= end:
-                break
-            length = packed[position]
-            position += 1
-            if length & 0x80:
-                length = length & 0x7F | int.from_bytes(packed[position : position + 1]) << 7
+        position = 0
+        # The guest owns these bytes and may have damaged them: they may end too early.
+        with contextlib.suppress(IndexError):
+            for index in range(-self._first, self._count):
+                length = packed[position]
                 position += 1
-            if packed[position : position + length] in written and index >= 0:
-                found.append(index)
-            position += length
-        return found
+                if length & 0x80:
+                    length = length & 0x7F | packed[position] << 7
+                    position += 1
+                if length in lengths and packed[position : position + length] in written:
+                    found.append(index)
+                position += length
+        return [index for index in found if index >= 0]
 
     def _decode_block(self, block: int) -> None:
         packed, tokens, known = self._packed, self._tokens, self._known
