@@ -28,6 +28,7 @@ from hypercall.checks.forms import SLOW_FORM
 from hypercall.checks.placement import OVERLAP
 from hypercall.cli.guest import Entry, RunOptions
 from hypercall.errors import InputError
+from hypercall.machine.processor_state import Activity, ProcessorState
 from hypercall.machine.result import RunResult, StopReason
 from hypercall.recording.moment import Moment, run_to_moment
 from hypercall.trace.description import RunDescription
@@ -184,6 +185,9 @@ class FakeMachine:
 
     def describe(self) -> RunDescription:
         return RunDescription(source="fake", cpus=self.options.cpus)
+
+    def processor_states(self) -> list[ProcessorState]:
+        return [ProcessorState(0, 0, Activity.RUNNING, 0x1001, False, False, (0x30,), (), None, ())]
 
     def symbol(self, address: int) -> str | None:
         return "start+0x1" if address == 0x1001 else None

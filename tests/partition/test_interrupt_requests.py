@@ -108,6 +108,15 @@ class TestEoiAssist:
         assert apic.acknowledge() == 0x41, "the cleared bit has ended 0x40"
         assert apic.isr == 1 << 0x41
 
+    def test_what_is_in_service_is_told_without_settling_it(self) -> None:
+        _, apic, view = self.box()
+        apic.request(0x40)
+        apic.acknowledge()
+        assert apic.in_service() == 1 << 0x40
+        view[0] = 0
+        assert apic.in_service() == 0
+        assert apic.isr == 1 << 0x40
+
     def test_a_lower_interrupt_takes_the_offer_back(self) -> None:
         _, apic, view = self.box()
         apic.request(0x60)

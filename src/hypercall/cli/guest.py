@@ -13,6 +13,7 @@ from hypercall.trace.hub import TraceHub
 
 if TYPE_CHECKING:
     from hypercall.checks.finding import Finding
+    from hypercall.machine.processor_state import ProcessorState
     from hypercall.recording.moment import Moment
 
 Entry = Literal["vmlinux", "decompressor"]
@@ -215,6 +216,9 @@ class GuestMachine(Protocol):
 
     def describe(self) -> RunDescription:
         """Return what a trace tells of the run as a whole."""
+
+    def processor_states(self) -> list[ProcessorState]:
+        """Return what each virtual processor does and where."""
 
     def symbol(self, address: int) -> str | None:
         """Return ``name+0x1a`` for a guest-virtual address where it is known."""

@@ -22,12 +22,14 @@ from hypercall.cli.inputs import (
     reason_of,
 )
 from hypercall.cli.outputs import Output, open_output
+from hypercall.cli.processors import UNFINISHED, write_processors
 from hypercall.cli.progress import Progress
 from hypercall.cli.recording import record_run
 from hypercall.cli.signals import StopSignals
 from hypercall.cli.summary import write_summary
 from hypercall.errors import InputError
 from hypercall.machine.result import RunResult, StopReason
+from hypercall.trace.last_seen import LastSeen
 from hypercall.trace.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -170,6 +172,7 @@ class _Session:
         self._machine = machine
         self._progress = progress
         self._statistics = Statistics()
+        self._last_seen = LastSeen()
         self._faults = inject_faults(machine, options.inject)
         self._signals = StopSignals()
         self._outputs: list[Output] = []
@@ -190,6 +193,7 @@ class _Session:
                 _for_terminal(console) if console.is_terminal else console.write
             )
             self._statistics.attach(machine.trace)
+            self._last_seen.attach(machine.trace)
             if options.trace is not None:
                 self._attach_trace(options.trace)
             coverage = self._attach_coverage(options.coverage)
@@ -211,6 +215,9 @@ class _Session:
         if options.image is not None or result.reason is not StopReason.DEBUG_EXIT:
             # The tour itself has said what came of each call.
             write_summary(sys.stderr, result, self._statistics, machine.symbol)
+        if result.reason in UNFINISHED:
+            states = machine.processor_states()
+            write_processors(sys.stderr, states, self._last_seen, machine.symbol)
         write_faults(sys.stderr, self._faults)
         write_findings(sys.stderr, findings, lambda finding: machine.check().place(finding))
         code = judge(result)

@@ -13,8 +13,8 @@ from hypercall.gdb.registers import (
 )
 from hypercall.machine.debugging import Access, Watchpoint
 from hypercall.machine.machine import Machine
+from hypercall.machine.processor_state import activity
 from hypercall.partition.memory import PAGE_SIZE, Backing
-from hypercall.partition.run_state import RunState
 from hypercall.partition.virtual_processor import VirtualProcessor
 
 _WATCH_KINDS = {2: Access.WRITE, 3: Access.READ, 4: Access.READ | Access.WRITE}
@@ -80,9 +80,7 @@ class Target:
 
     def state(self, vp: VirtualProcessor) -> str:
         """What a virtual processor does."""
-        if vp.run_state is not RunState.RUNNING:
-            return "waiting for start-up"
-        return "halted" if vp in self.machine.processors.halted else "running"
+        return activity(self.machine, vp).value
 
     # --- registers -----------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ from hypercall.trace.symbols import SymbolTable
 if TYPE_CHECKING:
     from hypercall.checks.machine_checks import MachineChecks
     from hypercall.gdb.server import GdbServer
+    from hypercall.machine.processor_state import ProcessorState
     from hypercall.snapshot.snapshot import Snapshot
 
 _PAGE = 4096
@@ -338,6 +339,13 @@ class Machine:
     def modules(self) -> list[tuple[str, SymbolTable]]:
         """The modules of a Linux kernel that are loaded now, each with its functions' addresses."""
         return self._view.names.modules()
+
+    def processor_states(self) -> "list[ProcessorState]":
+        """What each virtual processor does and where, by VP index; between runs only."""
+        # Not at the top: few runs end so that somebody asks.
+        from hypercall.machine.processor_state import processor_states
+
+        return processor_states(self)
 
     def exit_counts(self) -> dict[str, int]:
         """How often each kind of exit came since the machine was made."""

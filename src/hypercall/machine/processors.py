@@ -106,6 +106,14 @@ class Processors:
             if vp.run_state is RunState.RUNNING and vp not in self.halted
         }
 
+    def idles(self, vp: VirtualProcessor) -> bool:
+        """Whether a halted processor rests by the idle MSR, which RFLAGS.IF does not matter to."""
+        return vp in self._idle
+
+    def suspended(self, vp: VirtualProcessor) -> bool:
+        """Whether a halted processor rests on a call that waits for something."""
+        return vp in self._suspended
+
     def others_could_run(self) -> bool:
         """Whether a processor beside the current one could run now."""
         return any(

@@ -46,6 +46,11 @@ class ApicTimer:
         selector = self.divide >> 1 & 4 | self.divide & 3
         return NANOSECONDS_PER_APIC_TICK << ((selector + 1) & 7)
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the next expiration comes, in nanoseconds of virtual time, or None."""
+        return None if self._handle is None else self._handle.at
+
     def current_count(self) -> int:
         """Return the current count register."""
         if self._handle is None or self._apic.timer_entry & _MODE == _TSC_DEADLINE:

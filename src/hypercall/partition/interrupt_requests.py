@@ -100,6 +100,13 @@ class InterruptRequests:
         priority = self.processor_priority() if self.isr else self.tpr
         return vector if vector >> 4 > priority >> 4 else None
 
+    def in_service(self) -> int:
+        """Return `isr` without what the guest has ended by EOI assist; nothing changes by it."""
+        vector, view = self._lazy_vector, self.owner.assist_page.view
+        if vector >= 0 and view is not None and not view[0] & 1:
+            return self.isr & ~(1 << vector)
+        return self.isr
+
     def acknowledge(self) -> int:
         """Take the pending interrupt: move it from IRR to ISR.
 

@@ -61,6 +61,11 @@ class SyntheticTimer:
         """Whether an expiration is still to come."""
         return self._handle is not None
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the next expiration comes, in nanoseconds of virtual time, or None."""
+        return None if self._handle is None else self._handle.at
+
     def write_config(self, value: int) -> None:
         """Write the configuration register; reserved bits read back as zero.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hypercall.abi.record import CallRecord
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.status import HvStatus
 from hypercall.trace.events import Event, HypercallEvent
@@ -145,6 +146,12 @@ class Statistics:
             self._counts.values(),
             key=lambda counted: (-counted.count, counted.name, counted.outcome),
         )
+
+
+def outcome_of(record: CallRecord) -> str:
+    """Return what came of a call: a status by name, a fault, or :data:`CONTINUED`."""
+    status = None if record.result is None else record.result & 0xFFFF
+    return _outcome(status, record.fault, record.continued)
 
 
 def _outcome(status: int | None, fault: str | None, continued: bool) -> str:
