@@ -102,7 +102,7 @@ def call_table(
         # Most calls take no virtual time at all.
         cells["mean µs"] = lambda counted: f"{counted.mean_ns / 1e3:.2f}"
     cells["mostly from"] = lambda counted: escape(_most_frequent_site(counted, symbol))
-    table = Table(title=f"{total:,} hypercalls", title_justify="left")
+    table = Table(title=f"{total:,} hypercall{'s' if total != 1 else ''}", title_justify="left")
     for heading in cells:
         table.add_column(
             heading,
