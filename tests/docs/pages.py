@@ -119,7 +119,7 @@ def script(commands: list[Command], mark: str) -> str:
     """
     return "".join(
         f"{command.text}\n"
-        f"hypercall_status=$?; printf '\\n%s %s\\n' {mark} $hypercall_status; (exit $hypercall_status)\n"
+        f"last_status=$?; printf '\\n%s %s\\n' {mark} $last_status; (exit $last_status)\n"
         for command in commands
     )
 

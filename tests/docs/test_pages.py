@@ -83,7 +83,7 @@ def test_the_first_line_that_is_wrong_is_named() -> None:
 
 def test_a_script_says_what_came_of_each_command() -> None:
     commands = [Command("echo one"), Command("false"), Command("echo $?")]
-    assert "echo one\nhypercall_status=$?" in script(commands, "MARK")
+    assert "echo one\nlast_status=$?" in script(commands, "MARK")
     assert outputs("one\n\nMARK 0\n\nMARK 1\n1\n\nMARK 0\n", "MARK") == [
         ("one", 0),
         ("", 1),

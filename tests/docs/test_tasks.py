@@ -1,5 +1,6 @@
 """Each page of docs/tasks is carried out as its reader would, and shows what comes of it."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -55,10 +56,8 @@ def carry_out(text: str, folder: Path) -> str:
             process.wait(timeout=LIMIT_SECONDS)
         finally:
             # Whatever the page has put into the background.
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait()
         output.seek(0)
         return output.read().decode("utf-8", "replace")
