@@ -55,7 +55,7 @@ def test_json_lines(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_statistics(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import", trace, "--statistics") == ExitCode.PASSED
     out = capsys.readouterr().out
-    assert "1 hypercalls" in out
+    assert "1 hypercall" in out
     assert "INVALID_PARAMETER" in out
     assert "5 records" in out
 
@@ -65,7 +65,7 @@ def test_a_damaged_trace_is_shown_and_then_told(
 ) -> None:
     path = tmp_path / "trace.txt"
     path.write_bytes(ftrace(ENTRIES) + b"garbage\nmore of it\n")
-    for options, shown in (([], CALL), (["--statistics"], "1 hypercalls"), (["-o", "-"], "{")):
+    for options, shown in (([], CALL), (["--statistics"], "1 hypercall"), (["-o", "-"], "{")):
         assert run("import", path, *options) == ExitCode.BAD_INPUT
         out, error = capsys.readouterr()
         assert shown in out
