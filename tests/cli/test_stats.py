@@ -30,7 +30,7 @@ def test_a_trace_of_kvm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     path = tmp_path / "trace.txt"
     path.write_bytes(perf([Entry(5, 1, 0, "kvm_hv_hypercall", {"code": 2})]))
     assert run("stats", path) == ExitCode.PASSED
-    assert "1 hypercalls" in capsys.readouterr().out
+    assert "1 hypercall" in capsys.readouterr().out
 
 
 def test_a_recording(
