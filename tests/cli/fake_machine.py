@@ -161,6 +161,8 @@ class FakeMachine:
         self.loaded = (image, initrd, append, entry)
 
     def save(self, path: Path) -> None:
+        if path.name == "full":
+            raise InputError(f"{path} cannot be written (no space left): choose another place")
         path.write_text("saved")
 
     def interrupt(self) -> None:

@@ -273,3 +273,14 @@ def test_linux_gets_a_command_line_and_nothing_else_does(tmp_path: Path) -> None
     image.write_bytes(b"\x7fELF")
     with pytest.raises(InputError):
         default_append(image)
+
+
+def test_a_snapshot_that_cannot_be_written_loses_nothing_else(image: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    done = finish("text,POWER_OFF", image, "--save", tmp_path / "full", "--trace", trace)
+    assert done.returncode == 74
+    assert "The guest powered off." in done.stderr
+    assert done.stderr.endswith("full cannot be written (no space left): choose another place\n")
+    assert "said hello" in trace.read_text()
+    assert finish("text,POWER_OFF", image, "--save", tmp_path / "saved").returncode == 0
+    assert (tmp_path / "saved").read_text() == "saved"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -180,6 +181,7 @@ class _Session:
         self._waits = False
         self._next_poll = 0.0
         self._at_moment = False
+        self._not_kept: list[str] = []
         self._missed: str | None = None
         self.record: Callable[[RunResult | None], None] = lambda result: None
 
@@ -206,7 +208,7 @@ class _Session:
             stack.enter_context(self._signals.ask(self._stop))
             result = self._run_machine(stack)
             if options.save is not None and self._missed is None:
-                machine.save(options.save)
+                self._keep(functools.partial(machine.save, options.save))
             # Whoever stopped it wants to see how far it came.
             machine.console.flush()
             coverage()
@@ -244,8 +246,15 @@ class _Session:
             if result is None:
                 result = machine.run(options.limit_ns)
         finally:
-            self.record(result)
+            self._keep(functools.partial(self.record, result))
         return result
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write a file of the run; what else there is to tell does not get lost if it cannot be."""
+        try:
+            write()
+        except InputError as error:
+            self._not_kept.append(str(error))
 
     def _serve_gdb(self, place: str, stack: contextlib.ExitStack) -> GdbServer:
         try:
@@ -380,6 +389,9 @@ class _Session:
                 reason = reason_of(output.failure)
                 sys.stderr.write(f"hypercall: cannot write {output.name}: {reason}\n")
                 return ExitCode.OUTPUT_FAILED
+        for text in self._not_kept:
+            sys.stderr.write(f"hypercall: {text}\n")
+            code = ExitCode.OUTPUT_FAILED
         if code is ExitCode.INTERRUPTED and self._signals.received is not None:
             return 128 + self._signals.received
         return code
