@@ -1,4 +1,10 @@
 import io
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -6,8 +12,9 @@ from recorded_guest import hypercall, record
 
 from hypercall.cli.travel import Travel, travel
 from hypercall.errors import InputError
+from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.machine import Machine
-from hypercall.recording.recording import Recording
+from hypercall.recording.recording import Guest, Recording
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +120,32 @@ def test_the_command(
         " 2 hypercalls made",
     ]
     assert error == ""
+
+
+def test_a_prompt_comes_again_after_an_interruption(tmp_path: Path) -> None:
+    path = tmp_path / "endless.hcrun"
+    Recording(MachineConfiguration(memory=4 << 20), Guest(b"\xeb\xfe", "endless.bin")).save(path)
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "hypercall.cli.app", "replay", str(path), "-i"]
+    with subprocess.Popen(
+        command, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+    ) as process:
+        os.close(follower)
+
+        def read_to(text: bytes) -> bytes:
+            seen = b""
+            while text not in seen:
+                seen += os.read(leader, 4096)
+            return seen
+
+        read_to(b"(replay) ")
+        os.write(leader, b"go 100000s\n")
+        read_to(b"go 100000s")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert b"interrupted at " in read_to(b"(replay) ")
+        os.write(leader, b"go 1ns\n")
+        assert b"0.00000000" in read_to(b"hypercalls made")
+        os.write(leader, b"quit\n")
+        assert process.wait(20) == 0
+    os.close(leader)

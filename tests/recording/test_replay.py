@@ -9,7 +9,7 @@ from hypercall.machine.result import StopReason
 from hypercall.recording.inputs import Input, InputKind
 from hypercall.recording.moment import CallMoment, ConsoleMoment, TimeMoment
 from hypercall.recording.recording import End, Guest, Recording
-from hypercall.recording.replay import Replay
+from hypercall.recording.replay import InterruptedReplayError, Replay
 from hypercall.tlfs.calls import Call
 from hypercall.trace.events import HypercallEvent
 
@@ -173,3 +173,13 @@ def test_places_that_there_are_not(replay: Replay) -> None:
         replay.go_to_time(-1)
     with pytest.raises(InputError, match="call 0"):
         replay.go_to_call(0)
+
+
+def test_it_is_interrupted_and_goes_on(replay: Replay) -> None:
+    replay.go_to_call(10)
+    replay.machine.interrupt()
+    with pytest.raises(InterruptedReplayError, match=r"interrupted at 0\.00"):
+        replay.go_to_call(40)
+    assert not replay.ended
+    assert replay.go_to_call(40)
+    assert number(replay) == 40

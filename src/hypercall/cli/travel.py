@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from hypercall.cli.signals import StopSignals
 from hypercall.errors import HypercallError, InputError
 from hypercall.gdb.monitor import Monitor
 from hypercall.gdb.target import Target
 from hypercall.recording.moment import FORMS, CallMoment, TimeMoment, parse_moment
-from hypercall.recording.replay import Replay
+from hypercall.recording.replay import InterruptedReplayError, Replay
 from hypercall.trace.events import HypercallEvent
 from hypercall.trace.strace import StraceWriter
 
@@ -192,9 +194,17 @@ def travel(recording: Recording, commands: IO[str], output: IO[str]) -> None:
             line = ""
         if not line and not asked:
             break
+        # A signal lets the machine stop between two blocks of code, and the prompt come again.
+        signals = StopSignals()
         try:
-            output.write(journey.run(line))
+            with signals.ask(journey.replay.machine.interrupt):
+                answer = journey.run(line)
+            output.write(answer)
             output.flush()
+        except InterruptedReplayError as error:
+            if not asked or signals.received != signal.SIGINT:
+                raise KeyboardInterrupt from None
+            sys.stderr.write(f"{error}\n")
         except HypercallError as error:
             if not asked:
                 raise InputError(f"command {number}, {line.strip()[:60]!r}: {error}") from None

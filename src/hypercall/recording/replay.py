@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hypercall.errors import InputError
+from hypercall.errors import HypercallError, InputError
 from hypercall.machine.result import StopReason
 from hypercall.recording.moment import CallMoment, Moment, MomentWatch, TimeMoment
 from hypercall.recording.recording import End, Recording
@@ -20,12 +20,17 @@ SPACING_NS = 200_000_000
 _MOST_SNAPSHOTS = 32
 
 
+class InterruptedReplayError(HypercallError):
+    """Somebody called ``machine.interrupt()``: the run stands where it was then."""
+
+
 class Replay:
     """A recorded run, at some moment of it.
 
     Going back restores a snapshot that was taken on the way and runs on from there, so what is
     seen is what happened. The machine may be looked into at every stop; who changes it has
-    another run from there on.
+    another run from there on. Whatever goes to another moment raises `InterruptedReplayError` if
+    the machine is interrupted meanwhile, from a signal handler for instance.
 
     Args:
         recording: the run.
@@ -169,6 +174,8 @@ class Replay:
             result = machine.run(target)
             if result.reason is StopReason.PAUSED:
                 return
+            if result.reason is StopReason.INTERRUPTED:
+                raise InterruptedReplayError(f"interrupted at {machine.time_ns / 1e9:.9f} s")
             at_last = last is not None and machine.time_ns >= last
             if result.reason is not StopReason.LIMIT or at_last:
                 self._ended[0] = True
