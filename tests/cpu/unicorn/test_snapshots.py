@@ -284,6 +284,15 @@ class TestEvents:
         assert not rig.engine.interrupts_enabled(0)
 
     @both
+    def test_a_breakpoint_of_the_guest_s_own(self, back: How) -> None:
+        rig = gated()
+        rig.run(f"mov eax, {CODE + 1}\nmov dr0, eax\nmov eax, 2\nmov dr7, eax")
+        assert taken(rig) == {}
+        rig = back(rig, lambda rig: rig.run("xor eax, eax\nmov dr7, eax"))
+        rig.run("nop\nnop")
+        assert taken(rig) == {1: 1}
+
+    @both
     def test_what_exits(self, back: How) -> None:
         rig = Rig(2)
         rig.engine.intercept_writes(1, 1 << CR4, 1 << 1)
@@ -466,6 +475,16 @@ class TestTranslations:
         assert rig.engine.page_written(0x9000)
         assert not rig.engine.page_written(0xA000)
         assert len(rig.engine.written_pages()) == len(written)
+
+
+    def test_watched_pages_are_this_engine_s_own(self) -> None:
+        rig = Rig()
+        rig.engine.watch_page(0x9000, True)
+        taken = Taken(rig)
+        rig.engine.watch_page(0x9000, False)
+        for rig, exits in ((taken.again(), 1), (taken.another(), 0)):
+            rig.run("mov eax, [0x9004]")
+            assert len(rig.exits.named("watched_read")) == exits
 
 
 class TestTime:
