@@ -5,7 +5,6 @@ The ids are those of the case list.
 
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from tests.guests.assembly import (
@@ -15,16 +14,13 @@ from tests.guests.assembly import (
     put,
     put_fault,
     put_word,
-    user_mode,
     write_apic,
     write_msr,
 )
-from tests.guests.kit import GuestRun, assemble
+from tests.guests.kit import assemble
 from tests.guests.layout import (
     DATA,
-    HOOKS,
     HYPERCALL_PAGE,
-    IDENTITY_TABLES,
     INPUT,
     OUTPUT,
     SHARED,
@@ -33,65 +29,36 @@ from tests.guests.layout import (
     WINDOW,
 )
 from tests.guests.paging import ACCESSED, DIRTY, KERNEL_PAGE, page_of, window
+from tests.guests.protections import (
+    PAGE,
+    READING,
+    WRITING,
+    R,
+    guard,
+)
 from tests.guests.vtl import (
     ALL,
-    KERNEL_EXECUTE,
     LOG,
-    LOG_END,
-    PARTITION_CONFIG,
-    READ,
-    SECURE_CONFIG_VTL0,
-    USER_EXECUTE,
-    WRITE,
     assist_page,
     enable,
     enable_protection,
-    get_register,
     handle_intercepts,
     intercepts,
-    keep_registers,
     must_succeed,
     protect,
     run_vtls,
     set_register,
     skip_instruction,
-    store,
-    take_messages,
     vtl_call,
     vtl_return,
 )
 
 from hypercall.tlfs.messages import MessageType
 
-PAGE = DATA + 0x10000
-NEXT = PAGE + 0x1000
-CODE = DATA + 0x20000
 FIRST = 0x0102_0304_0506_0708
-
-READING, WRITING, EXECUTING = 0, 1, 2
 SELF_PARTITION = (1 << 64) - 1
 VP_STATUS_OF_SELF = struct.pack("<QQII", SELF_PARTITION, 0xFFFFFFFE, 0xD0003, 0)
 PENDING_EVENT = 0x10004
-RSP = 0x20004
-RETURN_FOREVER = f"returning:\n{vtl_return(1)}\njmp returning"
-
-
-def guard(
-    normal: str,
-    mask: int,
-    *,
-    page: int = PAGE,
-    grant: str | None = None,
-    before: str = "",
-    **rest: Any,
-) -> GuestRun:
-    """Run text of VTL 0 while VTL 1 guards a page, which it grants at the first violation."""
-    granting = protect(page, ALL) if grant is None else grant
-    return run_vtls(
-        f"{before}\n{vtl_call()}\n{normal}",
-        f"{enable_protection()}\n{protect(page, mask)}\n{handle_intercepts(granting)}",
-        **rest,
-    )
 
 
 @dataclass(frozen=True)
@@ -117,7 +84,6 @@ class Access:
     rax: int | None = None
 
 
-R, RW = READ, READ | WRITE
 ACCESSES = {
     "A110": Access("mov rax, [rdi]", 0, READING, rax=FIRST),
     "A111": Access("mov [rdi], rax", R, WRITING, before="mov eax, 77", result=77),
@@ -284,250 +250,7 @@ def test_a_software_interrupt_whose_frame_goes_to_a_protected_page() -> None:
     assert violation.instruction == b"\xcd\x42"
 
 
-# --- execution ---------------------------------------------------------------------------------
-
-
-def test_a_fetch_a112() -> None:
-    run = guard(
-        f"mov r12, rsp\nmov rax, {CODE}\ncall rax\n{put('rax', 'r12')}",
-        RW,
-        page=CODE,
-        grant=f"{get_register(RSP, vtl=0, own=1)}\n{put('rax')}\n{protect(CODE, ALL)}",
-        memory={CODE: assemble("mov eax, 5\nret", CODE)},
-    )
-    rsp_inside, result, rsp = run.words(3)
-    assert (rsp_inside, result) == (rsp - 8, 5)
-    (violation,) = intercepts(run)
-    assert violation["access_type"] == EXECUTING
-    assert violation["guest_physical_address"] == violation["rip"] == CODE
-    assert violation["instruction_byte_count"] == 0
-
-
-def test_an_instruction_that_goes_on_in_a_page_without_execution() -> None:
-    code = CODE + 0x1000 - 2
-    run = guard(
-        f"mov rax, {code}\ncall rax\n{put('rax')}",
-        RW,
-        page=CODE + 0x1000,
-        memory={code: assemble("mov eax, 5\nret", code)},
-    )
-    assert run.words(1) == [5]
-    (violation,) = intercepts(run)
-    assert (violation["rip"], violation["guest_physical_address"]) == (code, CODE + 0x1000)
-
-
-def test_code_that_ran_before_is_guarded_too() -> None:
-    run = guard(
-        f"mov eax, {CODE}\ncall rax\n{put('rax')}",
-        RW,
-        page=CODE,
-        before=f"mov eax, {CODE}\ncall rax\n{put('rax')}",
-        memory={CODE: assemble("mov eax, 5\nret", CODE)},
-    )
-    assert run.words(2) == [5, 5]
-    assert len(intercepts(run)) == 1
-
-
-def allow_r10() -> str:
-    """Allow lower VTLs everything in the page whose number is in R10."""
-    return f"""
-        {store(INPUT, -1)}
-        {store(INPUT + 8, ALL)}
-        mov r11, {INPUT + 16}
-        mov [r11], r10
-        {call(0x1_0000_000C, INPUT)}
-        {must_succeed()}
-    """
-
-
-def grant_the_page_of_the_message() -> str:
-    """Allow lower VTLs everything in the page that the last message of the log is about."""
-    return f"""
-        mov rax, {LOG_END}
-        mov rax, [rax]
-        mov r10, [rax - 256 + 16 + 56]
-        shr r10, 12
-        {allow_r10()}
-    """
-
-
-ENABLE_MBEC, SMEP = 1, 1 << 20
-# Where the boot loader's tables map the first 2 MiB and the hypercall page, for the kernel alone.
-KERNEL_ONLY = {IDENTITY_TABLES + 0x2000: struct.pack("<2Q", 0x83, 0x200083)}
-
-
-@pytest.mark.parametrize(
-    ("mask", "mbec", "smep", "refused"),
-    [
-        pytest.param(R | USER_EXECUTE, True, True, ["kernel"], id="user-execute"),
-        pytest.param(R | USER_EXECUTE, True, False, ["user", "kernel"], id="without-smep"),
-        pytest.param(R | USER_EXECUTE, False, True, ["user", "kernel"], id="mbec-off-on-the-vp"),
-        pytest.param(R, True, True, ["user", "kernel"], id="read"),
-        pytest.param(R | USER_EXECUTE | KERNEL_EXECUTE, True, True, [], id="all"),
-    ],
-)
-def test_mode_based_execution(mask: int, mbec: bool, smep: bool, refused: list[str]) -> None:
-    user, kernel = CODE, CODE + 0x1000
-    run = run_vtls(
-        f"""
-        {f"mov rax, cr4; or eax, {SMEP}; mov cr4, rax" if smep else ""}
-        mov rax, back
-        mov [{HOOKS + 8 * 0x80}], rax
-        {vtl_call()}
-        mov r12, rsp
-        {user_mode(str(WINDOW))}
-    back:
-        mov rsp, r12
-        {put("r12")}
-        mov eax, {WINDOW + 0x1000}
-        call rax
-        {put("r12")}
-        """,
-        f"""
-        {set_register(SECURE_CONFIG_VTL0, 1, own=1) if mbec else ""}
-        {enable_protection()}
-        {protect(user, mask)}
-        {protect(kernel, mask)}
-        {handle_intercepts(grant_the_page_of_the_message())}
-        """,
-        flags=ENABLE_MBEC,
-        memory=window(user | 5, kernel | 1) | KERNEL_ONLY | {user: b"\xcd\x80", kernel: b"\xc3"},
-    )
-    names = {user: "user", kernel: "kernel"}
-    assert [names[each["guest_physical_address"]] for each in intercepts(run)] == refused
-
-
-TOGGLE_SMEP = f"mov rax, cr4; xor eax, {SMEP}; mov cr4, rax"
-CR4 = 0x40003
-
-
-def toggle_smep_of_vtl_0() -> str:
-    """Change CR4.SMEP of VTL 0 from VTL 1."""
-    return f"""
-        {get_register(CR4, vtl=0, own=1)}
-        mov r10, rax
-        xor r10, {SMEP}
-        {set_register(CR4, vtl=0, own=1)}
-        {must_succeed()}
-    """
-
-
-@pytest.mark.parametrize("by", ["mov", "vtl-1"])
-def test_smep_decides_at_each_fetch_which_permission_governs_user_code(by: str) -> None:
-    """User code runs with SMEP, is refused without it, and runs again with it; kernel code never.
-
-    What the handler grants is taken back before the next attempt, so that each is a fresh one.
-    """
-    user, kernel = CODE, CODE + 0x1000
-    guard_again = "\n".join(protect(page, R | USER_EXECUTE) for page in (user, kernel))
-    change = TOGGLE_SMEP if by == "mov" else vtl_call()
-    attempt = """
-        mov r12, rsp
-        mov qword ptr [{hook}], {label}
-        {enter}
-    {label}:
-        mov rsp, r12
-        mov eax, {window}
-        call rax
-        {mark}
-    """
-    attempts = [
-        attempt.format(
-            hook=HOOKS + 8 * 0x80,
-            label=f"back_{number}",
-            enter=user_mode(str(WINDOW)),
-            window=WINDOW + 0x1000,
-            mark=f"mov rax, {LOG_END}\nmov rax, [rax]\n{put('rax')}",
-        )
-        for number in range(4)
-    ]
-    handler = f"""
-        {take_messages("taken")}
-        mov eax, {assist_page(1) + 8}
-        cmp dword ptr [rax], 1
-        je called
-        {grant_the_page_of_the_message()}
-        jmp handled
-    called:
-        {guard_again}
-        {toggle_smep_of_vtl_0() if by == "vtl-1" else ""}
-    handled:
-    """
-    between = vtl_call() if by == "mov" else ""
-    run = run_vtls(
-        vtl_call() + "".join(f"\n{change}\n{each}\n{between}" for each in attempts),
-        f"""
-        {set_register(SECURE_CONFIG_VTL0, 1, own=1)}
-        {enable_protection()}
-        {guard_again}
-    handling:
-        {vtl_return()}
-        {keep_registers(handler)}
-        jmp handling
-        """,
-        flags=ENABLE_MBEC,
-        memory=window(user | 5, kernel | 1) | KERNEL_ONLY | {user: b"\xcd\x80", kernel: b"\xc3"},
-    )
-    # SMEP is off at the start, so it is on in the first and the third attempt.
-    names = {user: "user", kernel: "kernel"}
-    told = [names[each["guest_physical_address"]] for each in intercepts(run)]
-    assert told == ["kernel", "user", "kernel", "kernel", "user", "kernel"]
-    assert [(end - LOG) // 256 for end in run.words(4)] == [1, 3, 4, 6]
-
-
-# --- defaults, overlays, tables and parameters -------------------------------------------------
-
-
-def allow_code(page: int) -> str:
-    """Let VTL 0 execute the image, the interrupt stubs, the rest of the kit's code and a page."""
-    return f"""
-        mov r14, 0x100
-    allowing:
-        mov r10, r14
-        {allow_r10()}
-        inc r14
-        cmp r14, 0x120
-        jb allowing
-        {protect(page, ALL)}
-    """
-
-
-def test_the_default_mask_holds_for_pages_without_their_own() -> None:
-    allowed = DATA + 0x30000
-    run = run_vtls(
-        f"""
-        {vtl_call()}
-        mov eax, {allowed}
-        call rax
-        mov eax, {CODE}
-        call rax
-        """,
-        f"{enable_protection(RW)}\n{allow_code(allowed)}\n{handle_intercepts(protect(CODE, ALL))}",
-        memory={CODE: b"\xc3", allowed: b"\xc3"},
-    )
-    (violation,) = intercepts(run)
-    assert (violation["guest_physical_address"], violation["access_type"]) == (CODE, EXECUTING)
-
-
-def test_the_default_mask_is_fixed_once_protection_is_on_a109() -> None:
-    run = run_vtls(
-        vtl_call(),
-        f"""
-        {set_register(PARTITION_CONFIG, 1 | 7 << 1, own=1)}
-        {put("rax")}
-        {set_register(PARTITION_CONFIG, 1 | ALL << 1, own=1)}
-        {put("rax")}
-        {set_register(PARTITION_CONFIG, 1 | RW << 1, own=1)}
-        {put("rax")}
-        {set_register(PARTITION_CONFIG, ALL << 1, own=1)}
-        {put("rax")}
-        {get_register(PARTITION_CONFIG, own=1)}
-        {put("rax")}
-        {RETURN_FOREVER}
-        """,
-    )
-    # Kernel execution alone is no default either.
-    assert run.words(5) == [0x50, 0x1_0000_0000, 0x50, 0x50, 1 | ALL << 1]
+# --- overlays, tables and parameters ------------------------------------------------------------
 
 
 def test_overlay_pages_are_not_subject_to_protections() -> None:
@@ -713,72 +436,3 @@ def test_vtl_2_protects_from_vtl_1_and_vtl_1_from_vtl_0() -> None:
     assert (second["guest_physical_address"], second["execution_state"] >> 7) == (PAGE, 0)
     assert run.memory_words(PAGE, 1) == [PAGE]
     assert run.memory_words(other, 1) == [other]
-
-
-# --- the call itself ---------------------------------------------------------------------------
-
-
-def modify(control: int, partition: int, target: int, flags: int, *pages: int) -> str:
-    stores = "\n".join(store(INPUT + 16 + 8 * n, page) for n, page in enumerate(pages))
-    return f"""
-        {store(INPUT, partition)}
-        {store(INPUT + 8, target << 32 | flags)}
-        {stores}
-        {call(control, INPUT)}
-        {put("rax")}
-    """
-
-
-def run_in_vtl_1(text: str, **rest: Any) -> GuestRun:
-    return run_vtls(vtl_call(), f"{enable_protection()}\n{text}\n{RETURN_FOREVER}", **rest)
-
-
-@pytest.mark.parametrize(
-    ("target", "flags", "result", "partition"),
-    [
-        pytest.param(0x12, 1, 6, -1, id="B065"),
-        pytest.param(0, 1, 0xD, 5, id="B066"),
-        pytest.param(0, 5, 0x50, -1, id="B069"),
-        pytest.param(0, 0, 0x1_0000_0000, -1, id="B073"),
-        pytest.param(0, 2, 0x50, -1, id="write-only"),
-        pytest.param(0, 0x8001, 0x50, -1, id="adjustable"),
-        pytest.param(0x10, 1, 5, -1, id="B077"),
-        pytest.param(0x11, 1, 0x1_0000_0000, -1, id="own-vtl-by-number"),
-    ],
-)
-def test_modify_vtl_protection_mask(target: int, flags: int, result: int, partition: int) -> None:
-    run = run_in_vtl_1(modify(0x1_0000_000C, partition, target, flags, 0x900))
-    assert run.words(1) == [result]
-
-
-def test_protection_needs_the_vtls_consent_b067() -> None:
-    run = run_vtls(vtl_call(), f"{modify(0x1_0000_000C, -1, 0, 1, 0x900)}\n{RETURN_FOREVER}")
-    assert run.words(1) == [6]
-
-
-def test_target_0_names_the_restricted_level_for_kvm_b077() -> None:
-    run = run_in_vtl_1(modify(0x1_0000_000C, -1, 0x10, 1, 0x900), like="kvm")
-    assert run.words(1) == [0x1_0000_0000]
-
-
-def test_kernel_execution_alone_is_refused_with_mbec_b072() -> None:
-    run = run_in_vtl_1(modify(0x1_0000_000C, -1, 0, 5, 0x900), flags=ENABLE_MBEC)
-    assert run.words(1) == [0x50]
-
-
-def test_a_list_stops_at_a_page_that_is_no_memory() -> None:
-    run = run_vtls(
-        f"{vtl_call()}\nmov rbx, {PAGE}\nmov [rbx], rbx",
-        f"""
-        {enable_protection()}
-        {modify(0x3_0000_000C, -1, 0, R, PAGE >> 12, 0x90000, (PAGE >> 12) + 1)}
-        {handle_intercepts(protect(PAGE, ALL))}
-        """,
-    )
-    assert run.words(1) == [0x1_0000_0005]
-    assert len(intercepts(run)) == 1
-
-
-def test_vtl_0_has_nobody_to_protect_from() -> None:
-    run = run_vtls(modify(0x1_0000_000C, -1, 0, 1, 0x900), "")
-    assert run.words(1) == [5]

@@ -70,6 +70,9 @@ _PAYLOADS: Mapping[int, Structure] = {
     MessageType.X64_MSR_INTERCEPT: MSR_INTERCEPT_PAYLOAD,
     MessageType.REGISTER_INTERCEPT: REGISTER_INTERCEPT_PAYLOAD,
 }
+RAW_CALL = "xor eax, eax\nmov ecx, 0x11\nvmcall"
+RAW_RETURN = "mov eax, 1\nmov ecx, 0x12\nvmcall"
+"""A VTL call and a VTL return without the hypercall page."""
 
 
 def assist_page(vtl: int, slot: int = 0) -> int:

@@ -476,7 +476,6 @@ class TestTranslations:
         assert not rig.engine.page_written(0xA000)
         assert len(rig.engine.written_pages()) == len(written)
 
-
     def test_watched_pages_are_this_engine_s_own(self) -> None:
         rig = Rig()
         rig.engine.watch_page(0x9000, True)
