@@ -9,9 +9,11 @@ from hypercall.machine.result import StopReason
 from hypercall.recording.moment import (
     CallMoment,
     ConsoleMoment,
+    EventMoment,
     Moment,
     MomentWatch,
     TimeMoment,
+    WatchedMoment,
     parse_moment,
 )
 from hypercall.tlfs.calls import Call
@@ -54,6 +56,8 @@ known:
         ("call:HvCallPostMessage:3", CallMoment(3, 0x5C), "call:HvCallPostMessage:3"),
         ("call:post_message", CallMoment(1, 0x5C), "call:HvCallPostMessage:1"),
         ("call:0x5c:2", CallMoment(2, 0x5C), "call:HvCallPostMessage:2"),
+        ("event:vtl", EventMoment("vtl"), "event:vtl:1"),
+        ("event:finding:3", EventMoment("finding", 3), "event:finding:3"),
         ("console:login: ", ConsoleMoment(b"login: "), "console:login: "),
     ],
 )
@@ -71,7 +75,10 @@ def test_moments_are_read_and_written(text: str, moment: Moment, again: str) -> 
         ("-1s", "is no moment"),
         ("call:", "is no moment"),
         ("console:", "is no moment"),
-        ("event:5", "is no moment"),
+        ("moment:5", "is no moment"),
+        ("event:", "is no moment"),
+        ("event:5", "no kind of event '5': give hypercall, "),
+        ("event:vtl:0", "no event number '0'"),
         ("call:0", "no call number '0'"),
         ("call:PostMessage:", "no call number ''"),
         ("call:PostMessage:-1", "no call number '-1'"),
@@ -102,13 +109,15 @@ def rounds(machine: Machine) -> int:
         (CallMoment(1), 0),
         (CallMoment(5), 4),
         (CallMoment(4, int(Call.NOTIFY_LONG_SPIN_WAIT)), 6),
+        (EventMoment("hypercall", 3), 2),
+        (EventMoment("console", 2), 2),
         # The block that wrote it is finished.
         (ConsoleMoment(b"3"), 4),
         (ConsoleMoment(b"4\n5\n6"), 7),
     ],
 )
 def test_a_run_is_paused_when_the_moment_has_come(
-    machine: Machine, moment: CallMoment | ConsoleMoment, done: int
+    machine: Machine, moment: WatchedMoment, done: int
 ) -> None:
     watch = MomentWatch(machine, moment)
     assert machine.run().reason is StopReason.PAUSED
@@ -117,16 +126,18 @@ def test_a_run_is_paused_when_the_moment_has_come(
     assert machine.run().reason is StopReason.DEBUG_EXIT
 
 
-@pytest.mark.parametrize("moment", [CallMoment(11), ConsoleMoment(b"10")])
-def test_a_moment_that_never_comes(machine: Machine, moment: CallMoment | ConsoleMoment) -> None:
+@pytest.mark.parametrize("moment", [CallMoment(11), EventMoment("vtl"), ConsoleMoment(b"10")])
+def test_a_moment_that_never_comes(machine: Machine, moment: WatchedMoment) -> None:
     watch = MomentWatch(machine, moment)
     assert machine.run().reason is StopReason.DEBUG_EXIT
     assert not watch.reached
 
 
-@pytest.mark.parametrize("moment", [CallMoment(2), ConsoleMoment(b"2")])
+@pytest.mark.parametrize(
+    "moment", [CallMoment(2), EventMoment("hypercall", 2), ConsoleMoment(b"2")]
+)
 def test_nobody_is_paused_by_a_watch_that_is_closed(
-    machine: Machine, moment: CallMoment | ConsoleMoment
+    machine: Machine, moment: WatchedMoment
 ) -> None:
     watch = MomentWatch(machine, moment)
     watch.close()

@@ -114,9 +114,10 @@ Gdb = Annotated[
 StopAt = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME|call:N|call:NAME[:N]|console:TEXT",
+        metavar="TIME|call:N|call:NAME[:N]|event:KIND[:N]|console:TEXT",
         help="Stop at a virtual time such as 1.5s or 20ms, when the N-th hypercall (of a kind) has"
-        " just been made, or when the guest has written a text to the console.",
+        " just been made, when an event of a trace has come, such as finding, or when the guest has"
+        " written a text to the console.",
     ),
 ]
 Save = Annotated[

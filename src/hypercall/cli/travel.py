@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from hypercall.cli.findings import write_findings
 from hypercall.cli.signals import StopSignals
 from hypercall.errors import HypercallError, InputError
 from hypercall.gdb.monitor import Monitor
@@ -45,6 +47,8 @@ class Travel:
     """
 
     def __init__(self, recording: Recording) -> None:
+        # What the tour does wrong it does on purpose.
+        self._tour = recording.guest.name == "tour"
         self._log: list[str] = []
         self._console: list[bytes] = []
         self.replay = Replay(recording, prepare=self._prepare)
@@ -61,6 +65,7 @@ class Travel:
                 f"the last {_FEW_LINES} lines on the console so far, or N",
                 self._show_console,
             ),
+            "findings": ("", "what the checks have found so far", self._findings),
             "registers": ("[VP]", "general and control registers", self._registers),
             "save": ("FILE", "save a snapshot, for `hypercall run FILE`", self._save),
             "help": ("", "these commands", self._help),
@@ -97,10 +102,13 @@ class Travel:
         """Return a line on the present moment: its time, the calls so far and the last of them."""
         replay = self.replay
         end = ", the end of the run" if replay.ended else ""
-        text = f"{replay.time_ns / 1e9:.9f} s, {replay.calls:,} hypercalls made{end}\n"
+        calls = f"{replay.calls:,} hypercall{'s' if replay.calls != 1 else ''}"
+        text = f"{replay.time_ns / 1e9:.9f} s, {calls} made{end}\n"
         return text + (self._log[-1] if self._log else "")
 
     def _prepare(self, machine: Machine) -> None:
+        if not self._tour:
+            machine.check()
         self._monitor = Monitor(Target(machine))
         machine.state_holders += [self._monitor.calls, self._log, self._console]
         StraceWriter(self._note, machine.symbol).attach(machine.trace, HypercallEvent)
@@ -146,6 +154,14 @@ class Travel:
         text = b"".join(self._console).decode("utf-8", "backslashreplace").replace("\r\n", "\n")
         lines = text.splitlines()[-_count(words, _FEW_LINES) :]
         return "".join(f"{_printable(line)}\n" for line in lines)
+
+    def _findings(self, words: list[str]) -> str:
+        machine = self.replay.machine
+        if machine.checks is None or not machine.checks.findings:
+            return "none so far\n"
+        output = io.StringIO()
+        write_findings(output, machine.checks.findings, machine.checks.place)
+        return output.getvalue().lstrip()
 
     def _registers(self, words: list[str]) -> str:
         registers = self.replay.machine.registers(_count(words, 0, least=0))

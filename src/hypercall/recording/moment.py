@@ -12,8 +12,9 @@ from hypercall.machine.result import RunResult, StopReason
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.trace.events import Event, HypercallEvent
 from hypercall.trace.hub import TraceHub
+from hypercall.trace.kinds import EVENT_NAMES
 
-FORMS = "a time such as 1.5s or 20ms, call:N, call:NAME, call:NAME:N or console:TEXT"
+FORMS = "a time such as 1.5s or 20ms, call:N, call:NAME:N, event:KIND:N or console:TEXT"
 """How moments are written."""
 
 _MOST_DIGITS = 18
@@ -53,6 +54,22 @@ class CallMoment:
 
 
 @dataclass(frozen=True, slots=True)
+class EventMoment:
+    """When something else has just happened.
+
+    Attributes:
+        kind: the kind of the event, by its name in traces, such as ``vtl`` or ``finding``.
+        number: which one, counted from 1.
+    """
+
+    kind: str
+    number: int = 1
+
+    def __str__(self) -> str:
+        return f"event:{self.kind}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class ConsoleMoment:
     """When the guest has written a text to its console.
 
@@ -66,7 +83,10 @@ class ConsoleMoment:
         return f"console:{self.text.decode('utf-8', 'backslashreplace')}"
 
 
-Moment = TimeMoment | CallMoment | ConsoleMoment
+WatchedMoment = CallMoment | EventMoment | ConsoleMoment
+"""A moment that has to be watched for."""
+
+Moment = TimeMoment | WatchedMoment
 
 
 def parse_moment(text: str) -> Moment:
@@ -78,6 +98,8 @@ def parse_moment(text: str) -> Moment:
     kind, colon, rest = text.partition(":")
     if colon and kind == "call" and rest:
         return _call_moment(rest)
+    if colon and kind == "event" and rest:
+        return _event_moment(rest)
     if colon and kind == "console" and rest:
         if len(rest) > _LONGEST_TEXT:
             raise InputError(f"a text of {len(rest)} characters is too long: give a part of it")
@@ -95,13 +117,23 @@ def _call_moment(text: str) -> CallMoment:
     return CallMoment(_number(number) if colon else 1, DECLARATIONS.find(name).code)
 
 
+def _event_moment(text: str) -> EventMoment:
+    name, colon, number = text.partition(":")
+    names = [*EVENT_NAMES.values()]
+    if name not in names:
+        raise InputError(
+            f"there is no kind of event {name[:30]!r}: give {', '.join(names[:-1])} or {names[-1]}"
+        )
+    return EventMoment(name, _number(number, "event") if colon else 1)
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _number(text: str) -> int:
+def _number(text: str, what: str = "call") -> int:
     if not _is_number(text) or len(text) > _MOST_DIGITS or int(text) < 1:
-        raise InputError(f"there is no call number {text[:30]!r}: the first is number 1")
+        raise InputError(f"there is no {what} number {text[:30]!r}: the first is number 1")
     return int(text)
 
 
@@ -145,7 +177,7 @@ def run_to_moment(
 
     Args:
         machine: the machine.
-        moment: the moment; calls and texts are counted from now on.
+        moment: the moment; calls, events and texts are counted from now on.
         limit_ns: the virtual time since the machine was made at which to stop before.
         run: runs the machine, in place of its own method.
 
@@ -184,7 +216,7 @@ class MomentWatch:
         reached: whether it has come.
     """
 
-    def __init__(self, machine: WatchedMachine, moment: CallMoment | ConsoleMoment) -> None:
+    def __init__(self, machine: WatchedMachine, moment: WatchedMoment) -> None:
         self.reached = False
         self._machine = machine
         self._moment = moment
@@ -195,6 +227,10 @@ class MomentWatch:
         if isinstance(moment, CallMoment):
             self._left = moment.number
             self.close = machine.trace.subscribe(self._called, HypercallEvent)
+        elif isinstance(moment, EventMoment):
+            self._left = moment.number
+            kinds = [kind for kind, name in EVENT_NAMES.items() if name == moment.kind]
+            self.close = machine.trace.subscribe(self._happened, *kinds)
         else:
             output = machine.console.output
             output.append(self._wrote)
@@ -204,8 +240,10 @@ class MomentWatch:
         assert isinstance(event, HypercallEvent)
         assert isinstance(self._moment, CallMoment)
         code = self._moment.code
-        if self.reached or (code is not None and event.record.control & 0xFFFF != code):
-            return
+        if code is None or event.record.control & 0xFFFF == code:
+            self._happened(event)
+
+    def _happened(self, event: Event) -> None:
         self._left -= 1
         if self._left == 0:
             self._come()
