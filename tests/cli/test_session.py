@@ -284,3 +284,20 @@ def test_a_snapshot_that_cannot_be_written_loses_nothing_else(image: Path, tmp_p
     assert "said hello" in trace.read_text()
     assert finish("text,POWER_OFF", image, "--save", tmp_path / "saved").returncode == 0
     assert (tmp_path / "saved").read_text() == "saved"
+
+
+@pytest.mark.parametrize(
+    ("script", "shown"),
+    [
+        *(("LIMIT", True), ("DEADLOCK", True), ("TRIPLE_FAULT", True), ("INTERRUPTED", True)),
+        *(("POWER_OFF", False), ("PANIC", False), ("DEBUG_EXIT=3", False)),
+    ],
+)
+def test_ends_that_make_one_ask_tell_where_the_processors_are(
+    script: str, shown: bool, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_guest(RunOptions(image), lambda options: FakeMachine(options, script))
+    error = capsys.readouterr().err
+    assert (
+        "Where the virtual processors are\n  VP 0: running, start+0x1, interrupts off\n" in error
+    ) == shown

@@ -116,6 +116,8 @@ def test_a_failure_lists_calls_and_shows_trace_and_console(project: pytest.Pytes
             "*Captured stdout of the guest: trace*",
             "*vp0 HvCallNotifyLongSpinWait(spin_count=3) = SUCCESS*",
             "*debug-exit: *",
+            "*Captured stdout of the guest: virtual processors*",
+            "VP 0: *, *, interrupts *",
             "E *[[]NOTIFY_LONG_SPIN_WAIT] == [[]FLUSH_VIRTUAL_ADDRESS_LIST]",
         ]
     )

@@ -23,11 +23,10 @@ from hypercall.cli.inputs import (
     reason_of,
 )
 from hypercall.cli.outputs import Output, open_output
-from hypercall.cli.processors import UNFINISHED, write_processors
 from hypercall.cli.progress import Progress
 from hypercall.cli.recording import record_run
 from hypercall.cli.signals import StopSignals
-from hypercall.cli.summary import write_summary
+from hypercall.cli.summary import UNFINISHED, write_processors, write_summary
 from hypercall.errors import InputError
 from hypercall.machine.result import RunResult, StopReason
 from hypercall.trace.last_seen import LastSeen
@@ -218,8 +217,9 @@ class _Session:
             # The tour itself has said what came of each call.
             write_summary(sys.stderr, result, self._statistics, machine.symbol)
         if result.reason in UNFINISHED:
-            states = machine.processor_states()
-            write_processors(sys.stderr, states, self._last_seen, machine.symbol)
+            write_processors(
+                sys.stderr, machine.processor_states(), self._last_seen, machine.symbol
+            )
         write_faults(sys.stderr, self._faults)
         write_findings(sys.stderr, findings, lambda finding: machine.check().place(finding))
         code = judge(result)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hypercall.machine.processor_state import ProcessorState
+from hypercall.machine.processor_text import processor_text
 from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
+from hypercall.trace.last_seen import LastSeen
 from hypercall.trace.statistics import CallCount, Statistics
 
 # Code is counted in bytes, because counting instructions would cost time. Kernel code has about
 # four bytes an instruction.
 _BYTES_PER_INSTRUCTION = 4
+UNFINISHED = (
+    StopReason.LIMIT,
+    StopReason.INTERRUPTED,
+    StopReason.DEADLOCK,
+    StopReason.TRIPLE_FAULT,
+)
+"""The ends of a run that make one ask what the virtual processors were at."""
 WIDTH_WITHOUT_TERMINAL = 120
 """Columns, where nobody says how many there are."""
 WIDE = 110
@@ -48,6 +59,24 @@ def write_summary(
         console.print(_exit_table(result.exits))
     console.print(escape(outcome_line(result)), soft_wrap=True)
     console.print(escape(time_line(result)), soft_wrap=True)
+
+
+def write_processors(
+    stream: IO[str],
+    states: Sequence[ProcessorState],
+    last: LastSeen,
+    symbol: Callable[[int], str | None],
+) -> None:
+    """Write where the virtual processors are.
+
+    Args:
+        stream: where to.
+        states: what they do.
+        last: the last events of each.
+        symbol: the name of a guest address.
+    """
+    text = textwrap.indent(processor_text(states, last, symbol), "  ")
+    stream.write(f"\nWhere the virtual processors are\n{text}")
 
 
 def outcome_line(result: RunResult) -> str:

@@ -1,13 +1,15 @@
-"""What the report of a failing test shows of its guest: the end of the trace and of the console."""
+"""What the report of a failing test shows of its guest: ends of trace and console, processors."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING
 
+from hypercall.machine.processor_text import processor_text
 from hypercall.testing.console_log import ConsoleLog, console_text
 from hypercall.trace.events import Event
 from hypercall.trace.kinds import DEFAULT_KINDS
+from hypercall.trace.last_seen import LastSeen
 from hypercall.trace.strace import StraceWriter
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class Observation:
         self._count = 0
         self._console = ConsoleLog()
         self._end = machine.trace.subscribe(self._record, *DEFAULT_KINDS)
+        self._last_seen = LastSeen()
+        self._end_last_seen = self._last_seen.attach(machine.trace)
         machine.console.output.append(self._console.append)
 
     def sections(self) -> tuple[Section, ...]:
@@ -49,11 +53,15 @@ class Observation:
             for event in self._events:
                 writer.write(event)
             sections.append((_title("trace", self._count, self._lines), "".join(written)))
+            states = self._machine.processor_states()
+            text = processor_text(states, self._last_seen, self._machine.symbol)
+            sections.append(("virtual processors", text))
         return tuple(sections)
 
     def close(self) -> None:
         """Follow no more."""
         self._end()
+        self._end_last_seen()
         if self._console.append in self._machine.console.output:
             self._machine.console.output.remove(self._console.append)
 

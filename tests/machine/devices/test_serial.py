@@ -150,6 +150,22 @@ def test_input_fed_before_the_driver_is_there_is_cleared_by_it(port: Port) -> No
     assert not port.read(LINE_STATUS) & 1
 
 
+def test_input_that_the_driver_cleared_comes_again(port: Port) -> None:
+    port.serial.feed(b"type this")
+    for _ in range(3):
+        port.bench.advance(1_000_000)
+        port.write(IDENTIFICATION, 0x07)
+        # What a driver does to be sure that nothing is left.
+        assert port.read(DATA) == 0
+    port.bench.advance(86_805)
+    assert not port.read(LINE_STATUS) & 1
+    port.bench.advance(1)
+    assert port.read(LINE_STATUS) & 1
+    port.bench.advance(1_000_000)
+    assert bytes(port.read(DATA) for _ in range(9)) == b"type this"
+    assert not port.read(LINE_STATUS) & 1
+
+
 def test_the_interrupt_line_is_gated_by_out2(port: Port) -> None:
     port.write(ENABLE, 2)
     port.write(MODEM_CONTROL, 0x03)

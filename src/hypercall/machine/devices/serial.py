@@ -157,7 +157,7 @@ class Serial:
             self._update_interrupt()
         elif register == 2:
             if value & _FCR_CLEAR_RECEIVER or (value ^ self._fifo_control) & _FCR_ENABLE:
-                self._received.clear()
+                self._clear_receiver()
             self._fifo_control = value & (_FCR_ENABLE | _FCR_TRIGGER) if value & _FCR_ENABLE else 0
             self._update_interrupt()
             self._receive()
@@ -216,6 +216,15 @@ class Serial:
             self._received.append(self._input.popleft())
         self._receive_at = now + count * _CHARACTER_NS
         self._update_interrupt()
+
+    def _clear_receiver(self) -> None:
+        # Drivers clear the FIFO when they find and when they open the port. What came for the
+        # guest before comes again a little later, as if it had been sent when there was somebody
+        # to take it.
+        if self._received and not self._modem_control & _MCR_LOOP:
+            self._input.extendleft(reversed(self._received))
+            self._receive_at = max(self._receive_at, self._clock.now() + _CHARACTER_NS)
+        self._received.clear()
 
     def _schedule_receive(self, at: int) -> None:
         self._receive_timer = self._timers.schedule(at, self._receive_later)

@@ -1,50 +1,38 @@
-"""Where the virtual processors were when a run was stopped, for the command."""
+"""What the virtual processors do, in lines for people."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import IO
 
 from hypercall.machine.processor_state import Activity, ProcessorState
-from hypercall.machine.result import StopReason
 from hypercall.trace.last_seen import LastSeen
 from hypercall.trace.statistics import outcome_of
-
-UNFINISHED = (
-    StopReason.LIMIT,
-    StopReason.INTERRUPTED,
-    StopReason.DEADLOCK,
-    StopReason.TRIPLE_FAULT,
-)
-"""The ends of a run that make one ask what the virtual processors were at."""
 
 _MOST_SHOWN = 16
 _RESTING = (Activity.HALTED, Activity.IDLE)
 
 
-def write_processors(
-    stream: IO[str],
-    states: Sequence[ProcessorState],
-    last: LastSeen,
-    symbol: Callable[[int], str | None],
-) -> None:
-    """Write what each virtual processor does, where, since when, and what could wake it.
+def processor_text(
+    states: Sequence[ProcessorState], last: LastSeen, symbol: Callable[[int], str | None]
+) -> str:
+    """Return what each virtual processor does, where, since when, and what could wake it.
 
     Args:
-        stream: where to.
         states: what they do.
         last: the last events of each.
-        symbol: the name of a guest address.
+        symbol: the name of a guest address, or None.
+
+    Returns:
+        Lines, each with its end.
     """
     shown = list(states)
     if len(shown) > _MOST_SHOWN:
         # Those that do something come first; each group stays in its order.
         shown.sort(key=lambda state: (state.activity is Activity.NOT_STARTED, _rests(state)))
-    stream.write("\nWhere the virtual processors are\n")
-    for state in shown[:_MOST_SHOWN]:
-        stream.write("".join(f"  {line}\n" for line in _lines(state, last, symbol)))
+    lines = [line for state in shown[:_MOST_SHOWN] for line in _lines(state, last, symbol)]
     if len(shown) > _MOST_SHOWN:
-        stream.write(f"  and {len(shown) - _MOST_SHOWN} more\n")
+        lines.append(f"and {len(shown) - _MOST_SHOWN} more")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _rests(state: ProcessorState) -> bool:
