@@ -14,7 +14,7 @@ import keystone
 
 from hypercall import Machine, MachineConfiguration, RunResult
 from hypercall.checks import Finding
-from hypercall.checks.machine_checks import disassembly
+from hypercall.checks.code import disassembly
 from hypercall.tlfs.initial_context import InitialVpContext, SegmentRegister
 from mistaken_guests import MISTAKES
 from mistaken_guests.instructions import PAGE, SELF, START, write_msr

@@ -1,6 +1,6 @@
 """Findings are counted by place, and no guest can make any number of them."""
 
-from hypercall.checks.finding import MOST_FINDINGS, Finding, Findings, place_of
+from hypercall.checks.finding import MOST_FINDINGS, Finding, Findings
 from hypercall.checks.placement import ALIGNMENT, OVERLAP
 from hypercall.trace.events import Position
 
@@ -38,6 +38,6 @@ def test_there_is_a_limit() -> None:
 
 
 def test_a_place_without_a_call_site_is_the_instruction() -> None:
-    assert place_of(Position(0, 0, 0, 0x5000)) == 0x5000
+    assert Position(0, 0, 0, 0x5000).place == 0x5000
     event = Finding(OVERLAP, Position(7, 1, 0, 0x5000), "text").event
     assert (event.rule, event.severity, event.text) == ("parameter-overlap", "error", "text")

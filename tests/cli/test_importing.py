@@ -88,6 +88,28 @@ def test_only_some_threads(trace: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == ""
 
 
+def test_checks(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = "warning empty-processor-set x1: HvCallSendSyntheticClusterIpi names no processor."
+    lines = tmp_path / "out.jsonl"
+    for options, shown in (
+        (["--check"], CALL + INTERRUPT),
+        (["--check", "--statistics"], "1 hypercall"),
+        (["--check", "-o", lines], ""),
+    ):
+        assert run("import", trace, *options) == ExitCode.PASSED
+        out, error = capsys.readouterr()
+        assert shown in out
+        assert out.count(empty) == 1
+        assert "Not checked, for want of what CPUID recommends" in out
+        assert error == ""
+    assert run("import", trace, "--check", "-o", "-") == ExitCode.PASSED
+    out, error = capsys.readouterr()
+    assert out == lines.read_text()
+    assert empty in error
+    assert run("import", trace, "--check", "--pid", 8) == ExitCode.PASSED
+    assert "The checks found nothing." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -84,7 +84,8 @@ def test_a_trace_to_a_dash_is_on_the_error(image: Path) -> None:
     done = finish("text,POWER_OFF", image, "--trace", "-", "--trace-format", "jsonl")
     assert done.stdout == "hello from the guest\n"
     first, second = (json.loads(line) for line in done.stderr.splitlines()[:2])
-    assert first == {"event": "trace", "version": 1, "source": "fake", "cpus": 1}
+    known = {"event": "trace", "version": 1, "source": "fake", "cpus": 1}
+    assert first == known | {"checks": "on"}
     assert second["text"] == "said hello"
 
 

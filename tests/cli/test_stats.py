@@ -45,6 +45,20 @@ def test_a_recording(
     assert "20 hypercalls" in again
 
 
+def test_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines, trace = tmp_path / "trace.jsonl", tmp_path / "trace.txt"
+    lines.write_text("".join(written(EVENTS)) + "garbage\n")
+    trace.write_bytes(perf([Entry(5, 1, 0, "kvm_hv_hypercall", {"code": 0x5C, "ingpa": 4})]))
+    for path, code in ((lines, ExitCode.BAD_INPUT), (trace, ExitCode.PASSED)):
+        assert run("stats", path) == code
+        assert "hecked" not in capsys.readouterr().out
+        assert run("stats", path, "--check") == code
+        out = capsys.readouterr().out
+        assert "hypercall" in out
+        assert "Not checked, for want of" in out
+    assert "error parameter-alignment x1" in out
+
+
 def test_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text("".join(written(EVENTS)) + "garbage\nmore\n")

@@ -63,6 +63,33 @@ def test_equal_findings_are_one() -> None:
     ]
 
 
+def test_a_run_that_nobody_checked_is_checked_for_the_page() -> None:
+    it = Gathering(RunDescription(source="kvm"), lambda address: None, 10)
+    for time in (10, 20):
+        it.add(send(time, 0, 0))
+    content = it.as_dictionary()
+    found, slow = content["findings"]
+    assert (slow["rule"], slow["count"]) == ("slow-form", 2)
+    assert (found["rule"], found["count"], found["first_ns"]) == ("empty-processor-set", 2, 10)
+    assert found["why"].startswith("A flush of nobody")
+    assert "hv_vp_set" in found["section"]
+    assert found["code"] == []
+    assert sum(content["timeline"]["lanes"][0]["counts"]["findings"]) == 2
+    reasons = {each["reason"]: (each["rules"], each["inPart"]) for each in content["unchecked"]}
+    assert "uninitialised-input" in reasons["the machine while it runs"][0]
+    assert reasons["the reserved bits of control words"] == (["reserved-bits"], True)
+
+
+def test_a_finding_shows_the_code_that_its_run_told() -> None:
+    it = Gathering(RunDescription(source="hypercall", checks="stale"), lambda address: None, 10)
+    position = Position(5, 0, 0, 0x1000, 0x2003)
+    code = bytes.fromhex("0f01c1c3")
+    it.add(FindingEvent(position, "slow-form", "advice", "slow", code, 0x2000))
+    content = it.as_dictionary()
+    assert content["findings"][0]["code"] == ["   2000  vmcall", "=> 2003  ret"]
+    assert content["unchecked"] == []
+
+
 def test_events_are_rows() -> None:
     content = gathered()
     assert content["total"] == len(content["rows"]) == 21

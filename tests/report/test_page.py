@@ -117,6 +117,10 @@ def test_the_browser_shows_it_and_runs_nothing_else(shown: Browser) -> None:
     assert console == f"Linux version 6.1\n{HOSTILE}\ufffd\n"
     assert shown.value("document.querySelector('#notes p').textContent") == HOSTILE
     assert HOSTILE in shown.value("document.querySelector('.finding').textContent")
+    unchecked = shown.value("document.getElementById('unchecked').textContent")
+    assert unchecked.startswith("Not checked, for want of the translations that processors keep: ")
+    advice = shown.value("document.querySelectorAll('.finding')[1].textContent")
+    assert "The fast form saves the hypervisor the look-up" in advice
 
 
 def rows(browser: Browser) -> list[str]:

@@ -115,6 +115,7 @@ def test_the_other_events_have_their_own_keys() -> None:
         VtlEvent(WHERE, 1, "call"),
         MachineEvent(WHERE, "reset", "the guest reset itself"),
         FindingEvent(WHERE, "overlap", "error", "input and output overlap"),
+        FindingEvent(WHERE, "spin", "advice", "it spun", b"\xf3\x90", 0x1FFE, 32),
     ]
     common = ("event", "time_ns", "vp", "vtl", "rip")
     decoded = [json.loads(line) for line in lines(*events)]
@@ -149,9 +150,22 @@ def test_the_other_events_have_their_own_keys() -> None:
         {"event": "machine", "kind": "reset", "text": "the guest reset itself"},
         {
             "event": "finding",
+            "call_site": "0x2000",
+            "symbol": "send+0x4",
             "rule": "overlap",
             "severity": "error",
             "text": "input and output overlap",
+        },
+        {
+            "event": "finding",
+            "call_site": "0x2000",
+            "symbol": "send+0x4",
+            "rule": "spin",
+            "severity": "advice",
+            "text": "it spun",
+            "code": "f390",
+            "code_address": "0x1ffe",
+            "bits": 32,
         },
     ]
 

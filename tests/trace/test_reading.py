@@ -70,6 +70,9 @@ EVERY_KIND: list[Event] = [
     VtlEvent(WHERE, 1, "call"),
     MachineEvent(WHERE, "reset", "the guest reset \u2713 \ud800 itself"),
     FindingEvent(WHERE, "overlap", "error", "input and output overlap"),
+    FindingEvent(
+        Position(5, 3, 1, 0x1000, 0x3000), "spin", "advice", "it spun", b"\xf3\x90", 0x2FFE, 32
+    ),
 ]
 
 
@@ -242,3 +245,11 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> No
 def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read the trace .*: No such file"):
         open_trace(tmp_path / "nothing")
+
+
+def test_a_finding_with_code_that_makes_no_sense_is_damage() -> None:
+    line = json.loads(text_of(EVERY_KIND[-1]).splitlines()[1])
+    for changes in ({"code": "zz"}, {"code": "90" * 300}, {"bits": 16}, {"code_address": 7}):
+        reader = reader_of(json.dumps(line | changes) + "\n")
+        assert list(reader) == []
+        assert reader.damage_count == 1

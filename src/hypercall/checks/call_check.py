@@ -14,6 +14,7 @@ from hypercall.checks.placement import ALIGNMENT, OVERLAP, PAGE_CROSSING, check_
 from hypercall.checks.processor_sets import EMPTY_SET, LAYOUT, check_processor_set
 from hypercall.checks.reserved import RESERVED, check_reserved
 from hypercall.checks.rule import Rule
+from hypercall.tlfs.control import CODE_MASK
 from hypercall.trace.events import Event, HypercallEvent
 
 _MOST_REMEMBERED = 8192
@@ -64,7 +65,7 @@ class CallCheck(Check):
         for check in _CHECKS:
             for rule, text in check(record):
                 good = False
-                self.findings.add(rule, event.position, text)
+                self.findings.add(rule, event.position, text, record.control & CODE_MASK)
         if good:
             if len(self._good) >= _MOST_REMEMBERED:
                 self._good.clear()

@@ -7,13 +7,12 @@ from typing import ClassVar, TypeVar
 
 from hypercall.checks.call_check import CallCheck
 from hypercall.checks.check import Check
-from hypercall.checks.facts import DescribedFacts, Facts
+from hypercall.checks.facts import Facts
 from hypercall.checks.finding import Finding, Findings
 from hypercall.checks.identities import IdentityCheck
 from hypercall.checks.inputs import InputCheck
 from hypercall.checks.offers import OfferCheck, RecommendationCheck
 from hypercall.checks.statuses import StatusCheck
-from hypercall.trace.description import RunDescription
 from hypercall.trace.events import Event, Position
 from hypercall.trace.hub import EventKind
 
@@ -97,22 +96,3 @@ class Checker:
     def left_out(self) -> int:
         """How many places were not taken up, for there were too many."""
         return self._found.left_out
-
-
-def offline_findings(
-    events: Iterable[Event], description: RunDescription | None = None
-) -> list[Finding]:
-    """Check a recorded trace by the rules that need nothing but events.
-
-    Args:
-        events: in the order of the trace.
-        description: what is known of the run; with it a few more rules apply.
-
-    Returns:
-        The findings in the order in which they were made, with the counts of the whole trace.
-    """
-    checker = Checker(None if description is None else DescribedFacts(description))
-    for event in events:
-        checker.feed(event)
-    checker.finish()
-    return checker.findings

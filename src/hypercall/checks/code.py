@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypercall.checks.finding import Finding
 
 _BEFORE = 24
 _SHOWN_BEFORE = 2
@@ -73,6 +76,11 @@ def disassemble_around(code: bytes, address: int, place: int, bits: int = 64) ->
         mark = "=>" if at == place else "  "
         lines.append(f"{mark} {at:x}  {mnemonic} {operands}".rstrip())
     return lines
+
+
+def disassembly(finding: Finding) -> list[str]:
+    """Return the instructions around the place of a finding; none if its code was not read."""
+    return disassemble_around(finding.code, finding.code_address, finding.address, finding.bits)
 
 
 def _ends_in_call(instructions: list[tuple[int, int, str, str]]) -> bool:

@@ -37,6 +37,9 @@ class Facts:
         spin_retry_count: CPUID 0x40000004.EBX.
         apic_ids: the APIC id by VP index.
         from_start: whether everything that the guest has ever done is seen.
+        is_complete: whether the events have all that happens, and records all of their input.
+        calls_prove_os_id: whether a call that is seen shows that the guest has set its OS id, as
+            with KVM, which takes others for calls of its own interface.
     """
 
     recommendations: int | None = None
@@ -45,6 +48,8 @@ class Facts:
     spin_retry_count: int | None = None
     apic_ids: Mapping[int, int] | None = None
     from_start: bool = False
+    is_complete: bool = False
+    calls_prove_os_id: bool = False
 
     def hypercalls_enabled(self, vtl: int) -> bool | None:
         """Return whether a VTL has an enabled hypercall interface now."""
@@ -91,3 +96,4 @@ class DescribedFacts(Facts):
         self.recommendations = description.recommendations
         self.features = description.features
         self.privileges = description.privileges
+        self.calls_prove_os_id = description.source == "kvm"

@@ -40,17 +40,20 @@ class Finding:
     @property
     def address(self) -> int:
         """The call site, or the instruction pointer where there is none."""
-        return place_of(self.position)
+        return self.position.place
 
     @property
     def event(self) -> FindingEvent:
         """The finding as an event of the run."""
-        return FindingEvent(self.position, self.rule.name, self.rule.severity.value, self.text)
-
-
-def place_of(position: Position) -> int:
-    """Return the address that stands for a place: the call site if there is one, or RIP."""
-    return position.rip if position.call_site is None else position.call_site
+        return FindingEvent(
+            self.position,
+            self.rule.name,
+            self.rule.severity.value,
+            self.text,
+            self.code,
+            self.code_address,
+            self.bits,
+        )
 
 
 class Findings:
@@ -70,17 +73,24 @@ class Findings:
         """
         self.left_out = 0
         self._on_new = on_new
-        self._found: dict[tuple[str, int, int], Finding] = {}
+        self._found: dict[tuple[str, int, int, int], Finding] = {}
 
-    def add(self, rule: Rule, position: Position, text: str) -> None:
+    def add(self, rule: Rule, position: Position, text: str, code: int = 0) -> None:
         """Take up that a rule was broken.
 
         Args:
             rule: the rule.
             position: when and where.
             text: one sentence that says what the guest did.
+            code: the code of the call that it is about. Where the call site is not known it tells
+                apart what may come from different places.
         """
-        key = (rule.name, place_of(position), position.vtl)
+        key = (
+            rule.name,
+            position.place,
+            position.vtl,
+            0 if position.call_site is not None else code,
+        )
         known = self._found.get(key)
         if known is not None:
             known.count += 1

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from hypercall.abi.record import CallRecord
 from hypercall.checks.placement import list_sizes
-from hypercall.checks.rule import Rule, Severity, Source
+from hypercall.checks.rule import Need, Rule, Severity, Source
 from hypercall.tlfs.call_flags import FlushFlags
 from hypercall.tlfs.control import ControlWord
 from hypercall.tlfs.declaration import CallClass, FastForm
@@ -32,6 +32,7 @@ OVERSIZED_FLUSH = Rule(
     "Every translation that goes without need is walked for again. A list longer than a processor"
     " could hold costs more than a flush of the whole address space.",
     "hypercalls/HvCallFlushVirtualAddressList; hypercalls/HvCallFlushVirtualAddressSpace",
+    needs=(Need.INPUT,),
 )
 
 _TWO_REGISTERS = 16

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from hypercall.checks.checker import Checker
-from hypercall.checks.code import disassemble_around
 from hypercall.checks.finding import Finding
 from hypercall.checks.machine_facts import MachineFacts
 from hypercall.checks.outputs import OutputCheck
@@ -177,8 +176,3 @@ class MachineChecks:
         if not trace.repeating:
             for function in self.on_new:
                 function(finding)
-
-
-def disassembly(finding: Finding) -> list[str]:
-    """Return the instructions around the place of a finding; none if its code was not read."""
-    return disassemble_around(finding.code, finding.code_address, finding.address, finding.bits)

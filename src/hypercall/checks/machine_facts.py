@@ -31,6 +31,8 @@ class MachineFacts(Facts):
 
     not_state: ClassVar[tuple[str, ...]] = ("_machine", "_engine", "_partition")
 
+    is_complete = True
+
     def __init__(self, machine: Machine, engine: Engine) -> None:
         """Know a machine.
 

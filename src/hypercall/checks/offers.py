@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypercall.checks.check import Check
 from hypercall.checks.facts import Facts
 from hypercall.checks.finding import Findings
-from hypercall.checks.rule import Rule, Severity, Source
+from hypercall.checks.rule import Need, Rule, Severity, Source
 from hypercall.tlfs.calls import Call
+from hypercall.tlfs.control import CODE_MASK
 from hypercall.tlfs.cpuid import NEVER_NOTIFY_LONG_SPIN
 from hypercall.tlfs.declaration import CallDeclaration
 from hypercall.tlfs.msrs import MSR_DECLARATIONS, SyntheticMsr
@@ -22,6 +23,7 @@ DISABLED_INTERFACE = Rule(
     "Without guest OS id and hypercall page there is no interface: the guest gets #UD, or on other"
     " hosts an error that is not an HV_STATUS.",
     "hypercall-interface, Establishing the Hypercall Interface",
+    needs=(Need.INTERFACE,),
 )
 UNPRIVILEGED_CALLER = Rule(
     "unprivileged-caller",
@@ -39,6 +41,7 @@ MISSING_PRIVILEGE = Rule(
     "CPUID leaf 0x40000003 says beforehand what a partition may do; the call is refused, and the"
     " access of the MSR ends in #GP.",
     "feature-discovery, Hypervisor Feature Identification; datatypes/hv_partition_privilege_mask",
+    needs=(Need.RESULTS, Need.PRIVILEGES),
 )
 UNKNOWN_CALL = Rule(
     "unknown-call",
@@ -47,22 +50,25 @@ UNKNOWN_CALL = Rule(
     "A call code was used that this hypervisor does not have or has not announced.",
     "Calls are found out by CPUID and HvExtCallQueryCapabilities, not by trying.",
     "hypercall-interface, Hypercall Status Codes; feature-discovery",
+    needs=(Need.RESULTS,),
 )
 UNRECOMMENDED = Rule(
     "unrecommended-call",
     Severity.WARNING,
-    Source.MACHINE,
+    Source.EVENTS,
     "A call was made that CPUID does not recommend.",
     "What is not recommended may be slower than the processor's own way, and some hosts refuse it.",
     "feature-discovery, Implementation Recommendations (leaf 0x40000004)",
+    needs=(Need.RECOMMENDATIONS,),
 )
 UNUSED_RECOMMENDATION = Rule(
     "unused-recommendation",
     Severity.ADVICE,
-    Source.MACHINE,
+    Source.EVENTS,
     "CPUID recommends a call or MSR, the guest had use for it, and did it another way.",
     "The hypervisor's way saves exits, and does not wait for processors that are not running.",
     "feature-discovery, Implementation Recommendations (leaf 0x40000004)",
+    needs=(Need.RECOMMENDATIONS, Need.MSRS, Need.DEVICE_WRITES),
 )
 
 _ICRS = frozenset({int(SyntheticMsr.ICR), 0x830})
@@ -103,23 +109,28 @@ class OfferCheck(Check):
     def _see_call(self, event: HypercallEvent) -> None:
         record, position = event.record, event.position
         declaration = record.declaration
-        name = declaration.name if declaration else f"The call {record.control & 0xFFFF:#06x}"
+        code = record.control & CODE_MASK
+        name = declaration.name if declaration else f"The call {code:#06x}"
         vtl = position.vtl
         if self._enabled(vtl) is False:
+            if self.facts.calls_prove_os_id and self._os_ids.get(vtl) == 0:
+                # What was written was another guest's, or has been replaced from outside.
+                del self._os_ids[vtl]
+                self._pages.pop(vtl, None)
+                return
             when = (
                 "after the hypercall page was disabled"
                 if vtl in self._was_enabled
                 else ("before the hypercall page was enabled")
             )
-            self.findings.add(DISABLED_INTERFACE, position, f"{name} was made {when}.")
+            self.findings.add(DISABLED_INTERFACE, position, f"{name} was made {when}.", code)
             return
         self._was_enabled.add(vtl)
         if record.fault == "#UD":
             level = self.facts.caller_privilege()
             if level:
-                self.findings.add(
-                    UNPRIVILEGED_CALLER, position, f"{name} was made at privilege level {level}."
-                )
+                text = f"{name} was made at privilege level {level}."
+                self.findings.add(UNPRIVILEGED_CALLER, position, text, code)
                 return
         status = None if record.result is None or record.continued else record.result & 0xFFFF
         if status == HvStatus.ACCESS_DENIED:
@@ -128,10 +139,11 @@ class OfferCheck(Check):
             lacking = needed if held is None else Privilege(int(needed) & ~held)
             text = f"{name} was refused with ACCESS_DENIED"
             text += f"; it needs {Privilege.text(lacking)}." if lacking else "."
-            self.findings.add(MISSING_PRIVILEGE, position, text)
+            self.findings.add(MISSING_PRIVILEGE, position, text, code)
             return
         if status == HvStatus.INVALID_HYPERCALL_CODE:
-            self.findings.add(UNKNOWN_CALL, position, f"{name} is not offered to this partition.")
+            text = f"{name} is not offered to this partition."
+            self.findings.add(UNKNOWN_CALL, position, text, code)
             return
         if declaration is not None:
             self._see_recommendation(declaration, position)
@@ -147,6 +159,7 @@ class OfferCheck(Check):
                 position,
                 f"{declaration.name} was made without the recommendation"
                 f" {Recommendation.text(lacking)}.",
+                declaration.code,
             )
         elif declaration.code == Call.NOTIFY_LONG_SPIN_WAIT and (
             self.facts.spin_retry_count in (0, NEVER_NOTIFY_LONG_SPIN)
@@ -155,6 +168,7 @@ class OfferCheck(Check):
                 UNRECOMMENDED,
                 position,
                 f"{declaration.name} was made although CPUID says never to notify.",
+                declaration.code,
             )
 
     def _see_msr(self, event: MsrEvent) -> None:
@@ -207,13 +221,15 @@ class RecommendationCheck(Check):
         self._sent = 0
         self._first_sent: Position | None = None
         self._calls = False
+        self._interrupting_calls = False
         self._apic_msrs = False
 
     def see(self, event: Event) -> None:
         """Note what is used."""
         if isinstance(event, HypercallEvent):
-            code = event.record.control & 0xFFFF
-            self._calls |= code in (
+            code = event.record.control & CODE_MASK
+            self._calls = True
+            self._interrupting_calls |= code in (
                 Call.SEND_SYNTHETIC_CLUSTER_IPI,
                 Call.SEND_SYNTHETIC_CLUSTER_IPI_EX,
             )
@@ -231,7 +247,8 @@ class RecommendationCheck(Check):
         given = Recommendation(self.facts.recommendations or 0)
         if (
             given & Recommendation.SYNTHETIC_CLUSTER_IPI
-            and not self._calls
+            and not self._interrupting_calls
+            and (self._calls or self.facts.is_complete)
             and self._sent >= _MANY_INTERRUPTS
         ):
             assert self._first_sent is not None

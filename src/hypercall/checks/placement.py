@@ -56,6 +56,15 @@ def list_sizes(declaration: CallDeclaration, control: int) -> Lists:
     return Lists(declaration.input_size(units, reps), declaration.output_size(reps))
 
 
+def has_whole_input(record: CallRecord) -> bool:
+    """Return whether a record has all input of its call; not if that cannot be known."""
+    declaration = record.declaration
+    return (
+        declaration is not None
+        and len(record.input) >= list_sizes(declaration, record.control).input
+    )
+
+
 def check_placement(record: CallRecord) -> Iterator[tuple[Rule, str]]:
     """Yield what is wrong with the places of a call's lists."""
     declaration = record.declaration

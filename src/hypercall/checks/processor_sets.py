@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from hypercall.abi.record import CallRecord
-from hypercall.checks.rule import Rule, Severity, Source
+from hypercall.checks.rule import Need, Rule, Severity, Source
 from hypercall.tlfs.call_flags import FlushFlags, InterruptTargetFlags, VpSetFormat
 from hypercall.tlfs.calls import DECLARATIONS
 from hypercall.tlfs.control import ControlWord
@@ -23,6 +23,7 @@ EMPTY_SET = Rule(
     "A flush of nobody is refused by some hosts and does nothing on others; either way the"
     " translations that the guest wanted gone are still there.",
     "datatypes/hv_vp_set; hypercalls/HvCallFlushVirtualAddressSpace",
+    needs=(Need.INPUT,),
 )
 LAYOUT = Rule(
     "layout-of-other-form",
@@ -33,6 +34,7 @@ LAYOUT = Rule(
     "The two forms differ in what stands behind the mask. The call is refused at best; at worst a"
     " mask is read as the format of a set, which for processor 0 alone means all processors.",
     "hypercalls/HvCallFlushVirtualAddressSpaceEx; hypercalls/HvCallSendSyntheticClusterIpiEx",
+    needs=(Need.INPUT,),
 )
 
 ALL = -1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from hypercall.abi.record import CallRecord
-from hypercall.checks.rule import Rule, Severity, Source
+from hypercall.checks.rule import Need, Rule, Severity, Source
 from hypercall.tlfs.control import ControlWord
 from hypercall.tlfs.declaration import CallClass
 from hypercall.tlfs.flags import FlagWord
@@ -21,6 +21,7 @@ RESERVED = Rule(
     "A host that checks them refuses the call; one that does not will give them a meaning some"
     " day.",
     "hypercall-interface, Hypercall Inputs; the call's own page",
+    needs=(Need.INPUT, Need.CONTROL_WORDS),
 )
 
 _INPUT_VTL_RESERVED = 0xE0

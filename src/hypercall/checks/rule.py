@@ -37,6 +37,22 @@ class Source(Enum):
         }[self]
 
 
+class Need(Enum):
+    """What a rule must know beside which calls were made, of which a recorded trace may lack it.
+
+    The value says it for people.
+    """
+
+    RESULTS = "the results of calls"
+    INPUT = "the contents of parameters in memory and XMM registers"
+    CONTROL_WORDS = "the reserved bits of control words"
+    INTERFACE = "the writes of the MSRs that enable and disable the interface"
+    MSRS = "the accesses to MSRs"
+    PRIVILEGES = "the partition's privileges, for MSRs"
+    RECOMMENDATIONS = "what CPUID recommends"
+    DEVICE_WRITES = "the writes to device memory"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule for guests.
@@ -48,6 +64,7 @@ class Rule:
         summary: one sentence that says what the guest did that broke it.
         why: why it matters.
         section: where the TLFS says so; "none" in words where it does not.
+        needs: what it must know beside which calls were made.
     """
 
     name: str
@@ -56,3 +73,4 @@ class Rule:
     summary: str
     why: str
     section: str
+    needs: tuple[Need, ...] = ()

@@ -26,16 +26,25 @@ RULES: tuple[Rule, ...] = tuple(rule for check in ALL_CHECKS for rule in check.r
 """Every rule."""
 
 
+def rule_named(name: str) -> Rule | None:
+    """Return the rule of a name, in any case, with ``-`` or ``_``; None if there is none."""
+    return next((rule for rule in RULES if rule.name == _wanted(name)), None)
+
+
 def find_rule(name: str) -> Rule:
     """Return the rule of a name, in any case, with ``-`` or ``_``.
 
     Raises:
         InputError: there is none of that name.
     """
-    wanted = name.strip().lower().replace("_", "-")
-    for rule in RULES:
-        if rule.name == wanted:
-            return rule
+    found = rule_named(name)
+    if found is not None:
+        return found
+    wanted = _wanted(name)
     near = [rule.name for rule in RULES if wanted in rule.name]
     hint = f"; did you mean {', '.join(near)}?" if wanted and near else ""
     raise InputError(f"no rule is named {name[:60]!r}: `hypercall checks` lists all{hint}")
+
+
+def _wanted(name: str) -> str:
+    return name.strip().lower().replace("_", "-")

@@ -8,9 +8,10 @@ from hypercall.abi.record import CallRecord
 from hypercall.checks.check import Check
 from hypercall.checks.code import Fate, fate_of_result
 from hypercall.checks.facts import Facts
-from hypercall.checks.finding import Findings, place_of
-from hypercall.checks.rule import Rule, Severity, Source
-from hypercall.tlfs.control import ControlWord
+from hypercall.checks.finding import Findings
+from hypercall.checks.placement import has_whole_input
+from hypercall.checks.rule import Need, Rule, Severity, Source
+from hypercall.tlfs.control import CODE_MASK
 from hypercall.tlfs.status import HvStatus, status_text
 from hypercall.trace.events import Event, HypercallEvent
 
@@ -31,6 +32,7 @@ HOPELESS_RETRY = Rule(
     "Only a few statuses are about a shortage that passes. With the others the guest does the same"
     " for ever, or does not look at the status at all.",
     "hypercall-interface, Hypercall Status Codes",
+    needs=(Need.RESULTS, Need.INPUT),
 )
 
 _PASSING = frozenset(
@@ -79,25 +81,21 @@ class StatusCheck(Check):
         if not record.result & 0xFFFF:
             if self._failures:
                 position = event.position
-                key = (position.vp_index, position.vtl, place_of(position))
+                key = (position.vp_index, position.vtl, position.place)
                 self._failures.pop(key, None)
             return
         self._see_failure(event, record, record.result & 0xFFFF)
 
     def _see_failure(self, event: HypercallEvent, record: CallRecord, status: int) -> None:
         position = event.position
-        place = place_of(position)
-        name = (
-            record.declaration.name
-            if record.declaration
-            else (f"The call {ControlWord.parse(record.control).code:#06x}")
-        )
+        place = position.place
+        code = record.control & CODE_MASK
+        name = record.declaration.name if record.declaration else f"The call {code:#06x}"
         failed = f"{name} failed with {status_text(status)}"
         if position.call_site is not None and self._is_ignored(place):
-            self.findings.add(
-                IGNORED_STATUS, position, f"{failed}, and the caller does not look at it."
-            )
-        if status in _PASSING:
+            text = f"{failed}, and the caller does not look at it."
+            self.findings.add(IGNORED_STATUS, position, text, code)
+        if status in _PASSING or not (self.facts.is_complete or has_whole_input(record)):
             return
         key = (position.vp_index, position.vtl, place)
         last = self._failures.get(key)
@@ -112,9 +110,8 @@ class StatusCheck(Check):
             return
         last.times += 1
         if last.times >= _ENOUGH:
-            self.findings.add(
-                HOPELESS_RETRY, position, f"{failed}, and was made again {last.times - 1} times."
-            )
+            text = f"{failed}, and was made again {last.times - 1} times."
+            self.findings.add(HOPELESS_RETRY, position, text, code)
 
     def _is_ignored(self, place: int) -> bool:
         known = self._ignoring.get(place)

@@ -1,11 +1,16 @@
-"""``hypercall checks``: the rules that guests are checked by."""
+"""``hypercall checks``: the rules for guests, and where a recorded run breaks them."""
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from hypercall.cli.exit_code import ExitCode
+from hypercall.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,22 +21,55 @@ _WIDTH_WITHOUT_TERMINAL = 120
 
 
 def checks_command(
-    rule: Annotated[
+    what: Annotated[
         str | None,
-        typer.Argument(metavar="[RULE]", help="The rule to describe, as parameter-overlap."),
+        typer.Argument(
+            metavar="[RULE|RUN]",
+            help="The rule to describe, as parameter-overlap; or a recorded run to check: JSON"
+            " lines, a recording, or a trace of KVM.",
+        ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="End with exit code 1 if RUN breaks a rule."),
+    ] = False,
 ) -> None:
-    """List the rules that `hypercall run` checks a guest by, or describe one: why it matters."""
+    """List the rules that guests are checked by, describe one, or check a recorded run.
+
+    What RUN does not tell is no finding: the rules that need more than it has are named. Of a
+    damaged one what could be read is checked, then the exit code is 2.
+    """
+    from hypercall.checks.rules import RULES, find_rule, rule_named
+
+    named = None if what is None else rule_named(what)
+    if what is not None and named is None and (os.sep in what or Path(what).exists()):
+        _check(Path(what), strict=strict)
+        return
+    if strict:
+        raise InputError("--strict is for a recorded run: give the file")
     from rich.console import Console
 
-    from hypercall.checks.rules import RULES, find_rule
-
-    found = list_rules(RULES) if rule is None else describe_rule(find_rule(rule))
+    found = list_rules(RULES) if what is None else describe_rule(find_rule(what))
     stream = sys.stdout
     width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
     console = Console(file=stream, width=width, highlight=False)
     for renderable in found:
         console.print(renderable)
+
+
+def _check(path: Path, *, strict: bool) -> None:
+    from hypercall.cli.findings import check_events, write_recorded
+    from hypercall.cli.recorded import Recorded
+
+    recorded = Recorded(path)
+    checks = check_events(recorded, recorded.description)
+    write_recorded(sys.stdout, checks, recorded.symbol)
+    sys.stdout.flush()
+    for note in recorded.notes:
+        sys.stderr.write(f"hypercall: note: {note}\n")
+    recorded.raise_damage()
+    if strict and checks.failures:
+        raise typer.Exit(ExitCode.GUEST_FAILED)
 
 
 def list_rules(rules: tuple[Rule, ...]) -> list[RenderableType]:

@@ -13,6 +13,7 @@ from hypercall.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hypercall.checks.recorded import RecordedChecks
     from hypercall.trace.events import Event
     from hypercall.trace.kvm.reader import KvmTrace
 
@@ -46,6 +47,14 @@ def import_command(
         list[int] | None,
         typer.Option(metavar="N", help="Heed this thread only; give it several times for several."),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Tell at the end where the guest breaks the rules of `hypercall checks`, and which"
+            " of them the trace says nothing of.",
+        ),
+    ] = False,
 ) -> None:
     """Show the hypercalls in a trace that KVM recorded on a host.
 
@@ -60,15 +69,33 @@ def import_command(
     if statistics and output is not None:
         raise InputError("--statistics and --output: choose one of the two")
     trace = open_trace(file, format)
+    if statistics and check and not trace.seekable:
+        raise InputError("--statistics with --check reads the trace twice: give a file, not a pipe")
+    checks = _checks() if check else None
     if statistics:
         from hypercall.cli.statistics import write_counts
 
         write_counts(sys.stdout, trace.counts(pid))
+        if checks is not None:
+            for event in trace.events(pid):
+                checks.feed(event)
     elif output is None:
-        _write_text(trace, pid)
+        _write_text(trace, pid, checks)
     else:
-        _write_lines(trace, pid, output, file)
+        _write_lines(trace, pid, output, file, checks)
+    if checks is not None:
+        from hypercall.cli.findings import write_recorded
+
+        checks.finish()
+        write_recorded(sys.stderr if output == "-" else sys.stdout, checks, lambda address: None)
     report_reading(trace)
+
+
+def _checks() -> RecordedChecks:
+    from hypercall.checks.recorded import RecordedChecks
+    from hypercall.trace.description import RunDescription
+
+    return RecordedChecks(RunDescription(source="kvm"))
 
 
 def open_trace(file: Path, format: str) -> KvmTrace:
@@ -109,14 +136,20 @@ def report_reading(trace: KvmTrace) -> None:
         )
 
 
-def _write_text(trace: KvmTrace, pids: list[int] | None) -> None:
+def _write_text(trace: KvmTrace, pids: list[int] | None, checks: RecordedChecks | None) -> None:
     from hypercall.trace.strace import StraceWriter
 
     writer = StraceWriter(sys.stdout.write, lambda address: None)
-    _write(trace, pids, writer.write, sys.stdout.flush if not trace.seekable else None)
+    _write(trace, pids, writer.write, checks, sys.stdout.flush if not trace.seekable else None)
 
 
-def _write_lines(trace: KvmTrace, pids: list[int] | None, target: str, file: Path) -> None:
+def _write_lines(
+    trace: KvmTrace,
+    pids: list[int] | None,
+    target: str,
+    file: Path,
+    checks: RecordedChecks | None,
+) -> None:
     from hypercall.cli.inputs import check_output_file
     from hypercall.cli.outputs import open_output
     from hypercall.trace.description import RunDescription
@@ -129,7 +162,7 @@ def _write_lines(trace: KvmTrace, pids: list[int] | None, target: str, file: Pat
         description = RunDescription(source="kvm")
         writer = JsonLinesWriter(output.write_text, lambda address: None, description)
         writer.begin()
-        _write(trace, pids, writer.write, None)
+        _write(trace, pids, writer.write, checks, None)
     finally:
         output.close()
     if output.failure is not None:
@@ -140,10 +173,13 @@ def _write(
     trace: KvmTrace,
     pids: list[int] | None,
     write: Callable[[Event], None],
+    checks: RecordedChecks | None,
     after: Callable[[], None] | None,
 ) -> None:
     for event in trace.events(pids):
         write(event)
+        if checks is not None:
+            checks.feed(event)
         if after is not None:
             # A pipe may be a trace that is being made, and somebody watches.
             after()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,9 @@ class Recorded:
 
         recording = Recording.load(self._path)
         machine = recording.machine()
-        self.description = machine.describe()
+        # What the tour does wrong it does on purpose.
+        checked = recording.guest.name != "tour"
+        self.description = replace(machine.describe(), checks="on" if checked else "off")
         self.symbol = machine.symbol
         waiting: list[Event] = []
 
@@ -101,8 +104,7 @@ class Recorded:
                 machine.pause()
 
         machine.trace.subscribe(take, *parse_kinds("all"))
-        # What the tour does wrong it does on purpose.
-        checks = None if recording.guest.name == "tour" else machine.check()
+        checks = machine.check() if checked else None
         while True:
             result = machine.run(recording.limit_ns)
             yield from waiting

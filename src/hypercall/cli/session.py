@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import time
@@ -14,7 +15,7 @@ from hypercall.cli import guest
 from hypercall.cli.console import ConsoleInput, raw_terminal
 from hypercall.cli.exit_code import ExitCode, exit_code_of
 from hypercall.cli.faults import inject_faults, write_faults
-from hypercall.cli.findings import attach_checks, write_findings
+from hypercall.cli.findings import attach_checks, checks_told, write_findings
 from hypercall.cli.guest import GdbServer, GuestMachine, MachineMaker, RunOptions
 from hypercall.cli.inputs import (
     check_input_file,
@@ -296,8 +297,10 @@ class _Session:
 
         output = self._open(target, "error", "--trace")
         machine = self._machine
-        description = machine.describe()
-        kinds = parse_kinds(self._options.trace_events)
+        options = self._options
+        kinds = parse_kinds(options.trace_events)
+        told = checks_told(options.check, options.check_stale, kinds)
+        description = dataclasses.replace(machine.describe(), checks=told)
         writer: JsonLinesWriter | PerfettoWriter | StraceWriter
         if self._options.trace_format == "jsonl":
             writer = JsonLinesWriter(output.write_text, machine.symbol, description)

@@ -21,6 +21,14 @@ def stats_command(
         Path,
         typer.Argument(metavar="FILE", help="JSON lines of a run, a recording, or a trace of KVM."),
     ],
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Also tell where the guest breaks the rules of `hypercall checks`, which takes"
+            " much longer than counting.",
+        ),
+    ] = False,
 ) -> None:
     """Count the calls of a trace by call and status, and its records by kind.
 
@@ -37,14 +45,26 @@ def stats_command(
     check_input_file(file, "trace")
     with file.open("rb") as stream:
         if stream.peek(_START).lstrip().startswith(b"{"):
-            _count_lines(stream)
+            _count_lines(stream, file if check else None)
             return
     if is_recording(file):
         write_counts(sys.stdout, _count_run(file))
+        if check:
+            _check(file)
         return
     trace = open_trace(file, "auto")
     write_counts(sys.stdout, trace.counts())
+    if check:
+        _check(file)
     report_reading(trace)
+
+
+def _check(path: Path) -> None:
+    from hypercall.cli.findings import check_events, write_recorded
+    from hypercall.cli.recorded import Recorded
+
+    recorded = Recorded(path)
+    write_recorded(sys.stdout, check_events(recorded, recorded.description), recorded.symbol)
 
 
 def _count_run(path: Path) -> TraceCounts:
@@ -75,12 +95,14 @@ def _count_run(path: Path) -> TraceCounts:
     return counts
 
 
-def _count_lines(stream: BinaryIO) -> None:
+def _count_lines(stream: BinaryIO, checked: Path | None) -> None:
     from hypercall.cli.statistics import write_counts
     from hypercall.trace.counts import count_lines
 
     found = count_lines(stream)
     write_counts(sys.stdout, found.counts)
+    if checked is not None:
+        _check(checked)
     sys.stdout.flush()
     if found.damaged:
         raise InputError(damage_text(found))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from hypercall.abi.record import CallRecord
+from hypercall.checks.code import disassembly
+from hypercall.checks.finding import Finding
+from hypercall.checks.recorded import RecordedChecks
 from hypercall.coverage.coverage import Coverage
 from hypercall.coverage.summary import coverage_summary
 from hypercall.report.durations import Durations
@@ -71,20 +74,6 @@ class _CallRow:
         self.sites: Counter[int] = Counter()
 
 
-@dataclass(slots=True)
-class _Finding:
-    """One rule at one place."""
-
-    rule: str
-    severity: str
-    text: str
-    count: int
-    first_ns: int
-    vp: int
-    vtl: int
-    site: int
-
-
 class Gathering:
     """What a page shows of a run; give it every event in its order.
 
@@ -116,8 +105,7 @@ class Gathering:
         self._arrivals: dict[int, Durations] = {}
         self._arrows: list[tuple[int, int, int, int]] = []
         self._most_arrows = rows
-        self._findings: dict[tuple[str, str, int], _Finding] = {}
-        self._findings_left_out = 0
+        self._checks = RecordedChecks(description, self._found)
         self._coverage = Coverage(description)
         self._resting: dict[int, int] = {}
         self._levels: dict[int, tuple[int, int]] = {}
@@ -133,6 +121,7 @@ class Gathering:
         self._kinds[kind] += 1
         self._timeline.saw(position.vp_index, position.time_ns)
         self._coverage.add(event)
+        self._checks.feed(event)
         self._processors = max(self._processors, position.vp_index + 1)
         site: int | None = None
         duration = 0
@@ -222,9 +211,8 @@ class Gathering:
                     self._levels[vp_index] = (entered, now)
             case ConsoleEvent(data=data):
                 self._add_console(data)
-            case FindingEvent():
-                self._add_finding(event)
-                return event.severity == "error"
+            case FindingEvent(severity=severity):
+                return severity == "error"
             case MachineEvent():
                 self._timeline.count(vp_index, "machine", now)
         return False
@@ -245,27 +233,9 @@ class Gathering:
             if rest:
                 self._console.appendleft(rest)
 
-    def _add_finding(self, event: FindingEvent) -> None:
-        position = event.position
-        site = position.rip if position.call_site is None else position.call_site
+    def _found(self, finding: Finding) -> None:
+        position = finding.position
         self._timeline.count(position.vp_index, "findings", position.time_ns)
-        key = (event.rule, event.text, site)
-        found = self._findings.get(key)
-        if found is not None:
-            found.count += 1
-        elif len(self._findings) < _MOST_FINDINGS:
-            self._findings[key] = _Finding(
-                event.rule,
-                event.severity,
-                event.text,
-                1,
-                position.time_ns,
-                position.vp_index,
-                position.vtl,
-                site,
-            )
-        else:
-            self._findings_left_out += 1
 
     # --- the result ------------------------------------------------------------------------------
 
@@ -276,6 +246,7 @@ class Gathering:
             notes: sentences about the run or its file that the page shows at the top.
         """
         timeline = self._timeline
+        self._checks.finish()
         for vp_index, since in self._resting.items():
             timeline.spent(vp_index, "resting", since, timeline.end_ns)
         self._resting.clear()
@@ -340,13 +311,8 @@ class Gathering:
                     for vp_index, lane in sorted(timeline.lanes.items())
                 ],
             },
-            "findings": [
-                asdict(found)
-                | {"site": self._place(found.site), "first_ns": found.first_ns - origin}
-                for found in self._findings.values()
-            ],
+            **self._finding_rows(origin),
             "coverage": self._covered(),
-            "findingsLeftOut": self._findings_left_out,
             "console": b"".join(self._console).decode("utf-8", "replace").replace("\r\n", "\n"),
             "consoleCut": self._console_cut,
             "strings": strings.texts,
@@ -360,6 +326,37 @@ class Gathering:
 
     def _place(self, address: int) -> str:
         return self._symbol(address) or f"{address:#x}"
+
+    def _finding_rows(self, origin: int) -> dict[str, Any]:
+        found = self._checks.findings
+        shown = found[:_MOST_FINDINGS]
+        return {
+            "findings": [
+                {
+                    "rule": each.rule.name,
+                    "severity": each.rule.severity.value,
+                    "text": each.text,
+                    "count": each.count,
+                    "first_ns": each.position.time_ns - origin,
+                    "vp": each.position.vp_index,
+                    "vtl": each.position.vtl,
+                    "site": self._place(each.address) if each.address else "",
+                    "why": each.rule.why,
+                    "section": each.rule.section,
+                    "code": disassembly(each) if each.code else [],
+                }
+                for each in shown
+            ],
+            "findingsLeftOut": len(found) - len(shown) + self._checks.left_out,
+            "unchecked": [
+                {
+                    "reason": each.reason,
+                    "rules": [rule.name for rule in each.rules],
+                    "inPart": each.in_part,
+                }
+                for each in self._checks.unchecked
+            ],
+        }
 
     def _call_rows(self, origin: int) -> list[dict[str, Any]]:
         rows = [

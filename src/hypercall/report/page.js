@@ -152,7 +152,6 @@ function showArrivals() {
 }
 
 function showFindings() {
-  if (!data.findings.length) return;
   show("findings");
   const rank = { error: 0, warning: 1, advice: 2 };
   const ordered = data.findings.slice().sort((one, two) =>
@@ -164,12 +163,21 @@ function showFindings() {
       element("div", {}, element("span", { class: "tag " + known }, each.severity)),
       element("div", {},
         element("div", {}, each.text),
-        element("div", { class: "faint" }, each.rule + " · " + seconds(each.first_ns) + " s, VP " + each.vp + vtl + ", ",
-          element("span", { class: "code" }, each.site))),
+        element("div", { class: "faint" }, each.rule + " · " + seconds(each.first_ns) + " s, VP " + each.vp + vtl + (each.site ? ", " : ""),
+          element("span", { class: "code" }, each.site)),
+        each.code.length ? element("pre", { class: "code" }, each.code.join("\n")) : "",
+        each.why ? element("div", { class: "faint" }, each.why + " TLFS: " + each.section) : ""),
       element("div", { class: "count" }, each.count > 1 ? whole(each.count) + " times" : "once")));
   }
   if (data.findingsLeftOut) {
     byId("finding-list").append(element("p", { class: "faint" }, whole(data.findingsLeftOut) + " more are not shown."));
+  }
+  if (!data.findings.length) {
+    byId("finding-list").append(element("p", { class: "faint" }, "The checks found nothing."));
+  }
+  for (const each of data.unchecked) {
+    byId("unchecked").append(element("p", { class: "faint" },
+      (each.inPart ? "Checked in part, for want of " : "Not checked, for want of ") + each.reason + ": " + each.rules.join(", ") + "."));
   }
 }
 

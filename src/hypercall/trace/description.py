@@ -27,6 +27,8 @@ class RunDescription:
         recommendations: CPUID 0x40000004.EAX.
         nested_features: CPUID 0x4000000A.EAX; None also where there is no such leaf.
         extended_capabilities: what HvExtCallQueryCapabilities reports.
+        checks: by what the guest was checked as it ran, where the events tell of it: ``"off"``,
+            ``"on"``, or ``"stale"`` for its translations too.
     """
 
     source: str | None = None
@@ -41,6 +43,7 @@ class RunDescription:
     recommendations: int | None = None
     nested_features: int | None = None
     extended_capabilities: int | None = None
+    checks: str | None = None
 
     def as_dictionary(self) -> dict[str, str | int]:
         """Return what is known, as JSON has it: words of 64 bits as hexadecimal strings."""
@@ -65,7 +68,7 @@ class RunDescription:
                 continue
             if item.name in _HEXADECIMAL:
                 value = int(value, 16) if isinstance(value, str) else -1
-            textual = item.name in ("source", "image", "append", "like")
+            textual = item.name in ("source", "image", "append", "like", "checks")
             good = (
                 isinstance(value, str) if textual else type(value) is int and 0 <= value < 1 << 64
             )

@@ -36,6 +36,11 @@ class Position:
     rip: int
     call_site: int | None = None
 
+    @property
+    def place(self) -> int:
+        """The address that stands for the place: the call site if there is one, or RIP."""
+        return self.rip if self.call_site is None else self.call_site
+
 
 @dataclass(slots=True)
 class HypercallEvent:
@@ -193,12 +198,18 @@ class FindingEvent:
         rule: the rule's name, as ``hypercall checks`` lists it.
         severity: ``"error"``, ``"warning"`` or ``"advice"``.
         text: one sentence that says what the guest did.
+        code: bytes of the guest's code around the place; empty where they are not known.
+        code_address: the guest-virtual address of the first of them.
+        bits: 64, or 32 for other code.
     """
 
     position: Position
     rule: str
     severity: str
     text: str
+    code: bytes = b""
+    code_address: int = 0
+    bits: int = 64
 
 
 Event = (

@@ -99,8 +99,12 @@ class JsonLinesWriter:
             start["symbol"] = None if site is None else self._symbol(site)
             start["duration_ns"] = record.left_at - record.entered_at
             self._write(f"{_encode(start)[:-1]},{self._calls.of(record)[1:]}\n")
-        else:
-            self._write(_encode(start | _details(event)) + "\n")
+            return
+        if isinstance(event, FindingEvent):
+            site = position.place
+            start["call_site"] = None if position.call_site is None else f"{site:#x}"
+            start["symbol"] = self._symbol(site)
+        self._write(_encode(start | _details(event)) + "\n")
 
 
 def _details(event: Event) -> dict[str, Any]:
@@ -142,7 +146,12 @@ def _details(event: Event) -> dict[str, Any]:
         case MachineEvent(kind=kind, text=text):
             return {"kind": kind, "text": text}
         case FindingEvent(rule=rule, severity=severity, text=text):
-            return {"rule": rule, "severity": severity, "text": text}
+            found: dict[str, Any] = {"rule": rule, "severity": severity, "text": text}
+            if event.code:
+                found["code"] = event.code.hex()
+                found["code_address"] = f"{event.code_address:#x}"
+                found["bits"] = event.bits
+            return found
         case _:
             raise TypeError(f"no such event: {event!r}")
 

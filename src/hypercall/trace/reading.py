@@ -46,6 +46,9 @@ MOST_DAMAGES = 100
 MOST_SYMBOLS = 1 << 16
 """How many names of addresses are remembered."""
 
+MOST_CODE = 256
+"""Bytes of the guest's code that a finding may show."""
+
 _CHUNK = 1 << 20
 _SHOWN = 64
 _DESCRIBES = f'{{"event":"{FIRST_LINE}"'.encode()
@@ -177,8 +180,8 @@ class TraceReader:
             _hexadecimal(fields, "rip"),
         )
         event = make(position, fields)
-        if isinstance(event, HypercallEvent):
-            self._remember_symbol(position.call_site, fields.get("symbol"))
+        if isinstance(event, HypercallEvent | FindingEvent):
+            self._remember_symbol(position, fields.get("symbol"))
         return event
 
     def _begin(self, fields: dict[str, Any]) -> None:
@@ -190,8 +193,9 @@ class TraceReader:
             )
         self.description = RunDescription.from_dictionary(fields)
 
-    def _remember_symbol(self, address: int | None, name: Any) -> None:
-        if address is None or not isinstance(name, str) or address in self._symbols:
+    def _remember_symbol(self, position: Position, name: Any) -> None:
+        address = position.place
+        if not isinstance(name, str) or address in self._symbols:
             return
         if len(self._symbols) < MOST_SYMBOLS:
             self._symbols[address] = name
@@ -340,7 +344,15 @@ def _machine(position: Position, fields: dict[str, Any]) -> Event:
 
 def _finding(position: Position, fields: dict[str, Any]) -> Event:
     rule, severity = _text(fields, "rule"), _text(fields, "severity")
-    return FindingEvent(position, rule, severity, _text(fields, "text"))
+    text = _text(fields, "text")
+    position.call_site = _optional_hexadecimal(fields, "call_site")
+    if "code" not in fields:
+        return FindingEvent(position, rule, severity, text)
+    code, address = _bytes(fields, "code"), _hexadecimal(fields, "code_address")
+    bits = _number(fields, "bits", 8)
+    if len(code) > MOST_CODE or bits not in (32, 64):
+        raise ValueError("the code of a finding makes no sense")
+    return FindingEvent(position, rule, severity, text, code, address, bits)
 
 
 _MAKERS = MappingProxyType[str, Callable[[Position, dict[str, Any]], Event]](
