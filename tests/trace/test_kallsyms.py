@@ -6,11 +6,13 @@ from hypercall.trace.kallsyms import find_kallsyms
 from hypercall.trace.symbols import SymbolTable
 
 BASE = 0xFFFF_FFFF_8100_0000
+# What is added to a place in an image that was not moved to get the kernel's address of it.
+DISTANCE = 0xFFFF_FFFF_8000_0000
 TOKENS = {1: b"hv_", 2: b"send", 3: b"_ipi", 4: b"Tfunction_"}
 
 
-def aligned(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 8)
+def aligned(data: bytes, to: int = 8) -> bytes:
+    return data + bytes(-len(data) % to)
 
 
 def pack_name(text: bytes) -> bytes:
@@ -29,6 +31,7 @@ def build(
     absolute_percpu: bool = True,
     percpu: int = 0,
     base: int = BASE,
+    distance: int = DISTANCE,
 ) -> bytes:
     """Lay out a kernel's symbol arrays; symbols are (distance from the base, name with type)."""
     names, markers = b"", []
@@ -44,6 +47,16 @@ def build(
         table += text + b"\0"
     offsets = [offset for offset, _ in every[:percpu]]
     offsets += [-1 - offset if absolute_percpu else offset for offset, _ in symbols]
+    noise = aligned(bytes(range(1, 256)) * 9)
+    if layout == "7.3":
+        # Everything starts where its words demand, and the distances are from where they lie.
+        count = struct.pack("<I", len(every))
+        packed = noise + count + aligned(names, 4) + struct.pack(f"<{len(markers)}I", *markers)
+        packed += aligned(table, 2) + struct.pack("<256H", *index)
+        packed = aligned(packed, 4)
+        start = distance + len(packed)
+        words = [base + offset - start - 4 * place for place, (offset, _) in enumerate(every)]
+        return packed + struct.pack(f"<{len(words)}i", *words) + noise
     part = {
         "num_syms": struct.pack("<I", len(every)),
         "names": names,
@@ -59,8 +72,7 @@ def build(
         "6.2": "offsets relative_base num_syms names markers seqs token_table token_index",
         "6.12": "num_syms names markers token_table token_index offsets relative_base seqs",
     }[layout]
-    noise = bytes(range(1, 256)) * 9
-    return aligned(noise) + b"".join(aligned(part[name]) for name in order.split()) + noise
+    return noise + b"".join(aligned(part[name]) for name in order.split()) + noise
 
 
 SYMBOLS = [(0x40 * i, f"Tfunction_{i}") for i in range(1100)]
@@ -68,11 +80,11 @@ SYMBOLS[700] = (SYMBOLS[700][0], "thv_send_ipi_mask")
 SYMBOLS[701] = (SYMBOLS[701][0], "t" + "long_" * 40)
 
 
-@pytest.mark.parametrize("layout", ["6.1", "6.2", "6.12"])
+@pytest.mark.parametrize("layout", ["6.1", "6.2", "6.12", "7.3"])
 @pytest.mark.parametrize("absolute_percpu", [True, False])
 @pytest.mark.parametrize("count", [1000, 1024, 769])
 def test_every_layout_and_encoding_is_found(layout: str, absolute_percpu: bool, count: int) -> None:
-    percpu = 37 if absolute_percpu else 0
+    percpu = 37 if absolute_percpu and layout != "7.3" else 0
     image = build(
         SYMBOLS[: count - percpu],
         layout=layout,
@@ -97,13 +109,34 @@ def test_a_moved_kernel_is_found_where_it_runs() -> None:
     assert table.address_of("function_9") == BASE + 0x1C00_0000 + 9 * 0x40
 
 
-@pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 512, 513])
-@pytest.mark.parametrize("layout", ["6.1", "6.12"])
+@pytest.mark.parametrize(
+    ("layout", "count"),
+    [
+        *((layout, count) for layout in ("6.1", "6.12") for count in (1, 2, 255, 256)),
+        # No such kernel has less than that: the markers' only word could as well be padding.
+        *((layout, count) for layout in ("6.1", "6.12", "7.3") for count in (257, 512, 513)),
+    ],
+)
 def test_small_tables_are_found(count: int, layout: str) -> None:
     table = find_kallsyms(memoryview(build(SYMBOLS[:count], layout=layout)))
     assert table is not None
     assert len(table) == count
     assert table.lookup(BASE + 0x40 * (count - 1)) == f"function_{count - 1}"
+
+
+def test_the_newest_kernels_tell_distances_from_where_they_run() -> None:
+    moved, slide = BASE + 0x1C00_0000, 0x1C00_0000
+    before = bytes(0x2000)
+    image = memoryview(before + build(SYMBOLS, layout="7.3", base=moved, distance=DISTANCE + slide))
+    running_at = moved + 0x47
+    # The image begins a little before what was laid out.
+    table = find_kallsyms(image, running_at, running_at - DISTANCE - slide + len(before))
+    assert table is not None
+    assert table.lookup(running_at) == "function_1+0x7"
+    assert table.address_of("function_1099") == moved + 0x40 * 1099
+    assert table.addresses_of("hv_send_ipi_mask") == [moved + 0x40 * 700]
+    assert find_kallsyms(image, running_at) is None
+    assert find_kallsyms(image, running_at, 0x10) is None
 
 
 def test_the_table_that_covers_the_running_address_is_chosen() -> None:
@@ -117,7 +150,7 @@ def test_the_table_that_covers_the_running_address_is_chosen() -> None:
     assert find_kallsyms(image, running_at=0x1000) is None
 
 
-@pytest.mark.parametrize("layout", ["6.1", "6.12"])
+@pytest.mark.parametrize("layout", ["6.1", "6.12", "7.3"])
 def test_an_incomplete_table_is_not_found_and_does_no_harm(layout: str) -> None:
     image = build(SYMBOLS, layout=layout)
     noise = 9 * 255

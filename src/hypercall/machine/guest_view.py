@@ -122,4 +122,8 @@ class GuestView:
         context = self._processors.context(self._processors.current)
         entry_point = self._processors.registers.read(context, RegisterName.LSTAR)
         running_at = entry_point if entry_point >= KERNEL_HALF else first_place
-        return find_kallsyms(self._partition.memory.ram, running_at)
+        memory = self._partition.memory
+        gpa = None if running_at is None else self._engine.translate(context, running_at)
+        page = None if gpa is None else memory.ram_offset(gpa // _PAGE)
+        offset = None if gpa is None or page is None else page + gpa % _PAGE
+        return find_kallsyms(memory.ram, running_at, offset)

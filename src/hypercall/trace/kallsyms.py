@@ -1,7 +1,8 @@
 """The symbols that a Linux kernel carries about itself, found in a memory image without help.
 
 The kernel keeps, next to each other in its read-only data, these arrays (``scripts/kallsyms.c``
-and ``kernel/kallsyms.c`` of the kernel describe them; each starts on 8 bytes):
+and ``kernel/kallsyms.c`` of the kernel describe them; each starts on 8 bytes, or as its words
+demand in newer kernels):
 
 ========================  =======================================================================
 ``kallsyms_num_syms``     u32, the number of symbols
@@ -12,6 +13,7 @@ and ``kernel/kallsyms.c`` of the kernel describe them; each starts on 8 bytes):
 ``kallsyms_token_index``  u16 per token: where in the token table it starts
 ``kallsyms_offsets``      i32 per symbol: see :func:`_addresses`
 ``kallsyms_relative_base``  u64, patched with the other pointers when the kernel is moved (KASLR)
+                          ; newer kernels have none, see :func:`_relative_addresses`
 ========================  =======================================================================
 
 Up to 6.3 the last two come first; from 6.4 on they follow the token index. 6.2 and 6.3 have three
@@ -36,10 +38,12 @@ _SYMBOLS_PER_MARKER = 256
 _LONGEST_NAME = 512
 _MOST_SPELLINGS = 4096
 _KERNEL_HALF = 0xFFFF_8000_0000_0000
+# How far the kernel's addresses are from physical ones if it was not moved (__START_KERNEL_map).
+_KERNEL_MAP = 0xFFFF_FFFF_8000_0000
 
 
-def _align(position: int) -> int:
-    return (position + 7) & ~7
+def _align(position: int, to: int = 8) -> int:
+    return (position + to - 1) & -to
 
 
 class _Tokens(NamedTuple):
@@ -145,7 +149,9 @@ def _spellings(name: bytes, tokens: list[bytes]) -> frozenset[bytes]:
     )
 
 
-def find_kallsyms(image: memoryview, running_at: int | None = None) -> SymbolTable | None:
+def find_kallsyms(
+    image: memoryview, running_at: int | None = None, running_offset: int | None = None
+) -> SymbolTable | None:
     """Find a Linux kernel's own symbol table in a piece of guest memory.
 
     Args:
@@ -154,6 +160,9 @@ def find_kallsyms(image: memoryview, running_at: int | None = None) -> SymbolTab
         running_at: an address in the running kernel, for instance the call site of a hypercall. A
             table that does not cover it is passed over: the decompressor can leave a second copy
             behind that was not moved.
+        running_offset: where in the image that address lies. Without it a kernel of the newest
+            kind has symbols only if neither address is given; it is taken for one that was not
+            moved then, and the image for the memory from address 0.
 
     Returns:
         The table with the addresses at which the kernel runs (a move by KASLR is included, because
@@ -163,6 +172,11 @@ def find_kallsyms(image: memoryview, running_at: int | None = None) -> SymbolTab
     if running_at is not None and running_at < _KERNEL_HALF:
         # Not the address of a kernel: a small guest, which may have much memory to search.
         return None
+    distance = None
+    if running_at is None:
+        distance = _KERNEL_MAP
+    elif running_offset is not None:
+        distance = running_at - running_offset
     position = 0
     while match := _DIGIT_TOKENS.search(image, position):
         position = match.start() + 1
@@ -172,7 +186,7 @@ def find_kallsyms(image: memoryview, running_at: int | None = None) -> SymbolTab
         names = _find_names(image, tokens)
         if names is None:
             continue
-        table = _table(image, tokens, names)
+        table = _table(image, tokens, names, distance)
         if table is not None and (running_at is None or table.find(running_at) is not None):
             return table
     return None
@@ -187,20 +201,19 @@ def _find_tokens(image: memoryview, digits: int) -> _Tokens | None:
         end = tail.find(b"\0", end) + 1
         if not end:
             return None
-    index_position = _align(digits + end)
-    if index_position + 2 * _TOKENS > len(image):
-        return None
-    index = struct.unpack_from(f"<{_TOKENS}H", image, index_position)
-    start = digits - index[ord("0")]
-    if index[0] != 0 or start < 0 or start % 8:
-        return None
-    if any(map(int.__ge__, index, index[1:])):
-        return None
-    texts = bytes(image[start : digits + end]).split(b"\0")
-    # The last piece is what follows the last zero byte: nothing.
-    if len(texts) != _TOKENS + 1:
-        return None
-    return _Tokens(start, index_position + 2 * _TOKENS, texts[:-1])
+    for alignment in (8, 4, 2):
+        index_position = _align(digits + end, alignment)
+        if index_position + 2 * _TOKENS > len(image):
+            continue
+        index = struct.unpack_from(f"<{_TOKENS}H", image, index_position)
+        start = digits - index[ord("0")]
+        if index[0] != 0 or start < 0 or start % 4 or any(map(int.__ge__, index, index[1:])):
+            continue
+        texts = bytes(image[start : digits + end]).split(b"\0")
+        # The last piece is what follows the last zero byte: nothing.
+        if len(texts) == _TOKENS + 1:
+            return _Tokens(start, index_position + 2 * _TOKENS, texts[:-1])
+    return None
 
 
 def _find_names(image: memoryview, tokens: _Tokens) -> _Names | None:
@@ -233,15 +246,16 @@ def _names_before(image: memoryview, markers_end: int) -> _Names | None:
     # The names start a little more than the last marker's distance before the markers.
     nearest = start - markers[-1]
     farthest = nearest - _SYMBOLS_PER_MARKER * _LONGEST_NAME
-    for names in range(nearest & ~7, max(8, farthest), -8):
-        count = _word(image, names - 8)
-        if -(-count // _SYMBOLS_PER_MARKER) != len(markers):
-            continue
-        if _names_end(image, names + markers[-1], count, start) and (
-            len(markers) == 1
-            or _walk(image, names, _SYMBOLS_PER_MARKER, start) == names + markers[1]
-        ):
-            return _Names(names - 8, names, start, markers)
+    for names in range(nearest & ~3, max(8, farthest), -4):
+        for count_position in (names - 4,) if names % 8 else (names - 8, names - 4):
+            count = _word(image, count_position)
+            if -(-count // _SYMBOLS_PER_MARKER) != len(markers):
+                continue
+            if _names_end(image, names + markers[-1], count, start) and (
+                len(markers) == 1
+                or _walk(image, names, _SYMBOLS_PER_MARKER, start) == names + markers[1]
+            ):
+                return _Names(count_position, names, start, markers)
     return None
 
 
@@ -262,7 +276,7 @@ def _find_markers(image: memoryview, end: int) -> tuple[int, int] | None:
         if value >= following:
             return None
         following = value
-    return (position, end) if position % 8 == 0 else None
+    return position, end
 
 
 def _word(image: memoryview, position: int) -> int:
@@ -290,14 +304,17 @@ def _names_end(image: memoryview, last_marker: int, count: int, limit: int) -> b
     """Tell whether the names of the last marker end where the markers (at ``limit``) start."""
     rest = count % _SYMBOLS_PER_MARKER or _SYMBOLS_PER_MARKER
     end = _walk(image, last_marker, rest, limit)
-    return end is not None and _align(end) == limit
+    return end is not None and limit in (_align(end), _align(end, 4))
 
 
-def _table(image: memoryview, tokens: _Tokens, found: _Names) -> SymbolTable | None:
+def _table(
+    image: memoryview, tokens: _Tokens, found: _Names, distance: int | None
+) -> SymbolTable | None:
     """Read the addresses, which are after the token index or before the names."""
     count = _word(image, found.count_position)
     before = found.count_position - 8
     after = _align(tokens.end)
+    addresses = None
     # (offsets, relative base) of 6.4 and later, then of the kernels before.
     for offsets_at, base_at in (
         (after, _align(after + 4 * count)),
@@ -306,21 +323,24 @@ def _table(image: memoryview, tokens: _Tokens, found: _Names) -> SymbolTable | N
         if offsets_at < 0 or base_at + 8 > len(image):
             continue
         base = struct.unpack_from("<Q", image, base_at)[0]
-        if base < _KERNEL_HALF:
-            continue
-        offsets = array("i", bytes(image[offsets_at : offsets_at + 4 * count]))
-        addresses = _addresses(offsets, base)
-        if addresses is None:
-            continue
-        names = KallsymsNames(
-            bytes(image[found.names : found.markers_position]),
-            found.markers,
-            tokens.texts,
-            count - len(addresses),
-            len(addresses),
-        )
-        return SymbolTable(addresses, names)
-    return None
+        if base >= _KERNEL_HALF:
+            offsets = array("i", bytes(image[offsets_at : offsets_at + 4 * count]))
+            addresses = _addresses(offsets, base)
+            if addresses is not None:
+                break
+    at = _align(tokens.end, 4)
+    if addresses is None and distance is not None and at + 4 * count <= len(image):
+        addresses = _relative_addresses(bytes(image[at : at + 4 * count]), at + distance)
+    if not addresses or len(addresses) > count:
+        return None
+    names = KallsymsNames(
+        bytes(image[found.names : found.markers_position]),
+        found.markers,
+        tokens.texts,
+        count - len(addresses),
+        len(addresses),
+    )
+    return SymbolTable(addresses, names)
 
 
 def _addresses(offsets: array[int], base: int) -> list[int] | None:
@@ -339,3 +359,20 @@ def _addresses(offsets: array[int], base: int) -> list[int] | None:
     if addresses[-1] >> 64 or any(map(int.__gt__, addresses, addresses[1:])):
         return None
     return addresses
+
+
+def _relative_addresses(data: bytes, start: int) -> list[int] | None:
+    """Turn distances into ascending addresses, or None if they cannot be that.
+
+    In the newest kernels (7.3) each word is the distance of its symbol from the word itself, and
+    nothing in the table tells where that is.
+
+    Args:
+        data: the words.
+        start: the address at which the kernel has the first of them.
+    """
+    places = range(start, start + len(data), 4)
+    addresses = [place + word for place, word in zip(places, array("i", data), strict=True)]
+    if not addresses or addresses[0] < _KERNEL_HALF or addresses[-1] >> 64:
+        return None
+    return None if any(map(int.__gt__, addresses, addresses[1:])) else addresses
