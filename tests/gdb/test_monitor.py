@@ -72,7 +72,10 @@ def test_commands(monitor: Monitor, line: str, pattern: str) -> None:
 
 
 def test_long_dumps_are_cut(monitor: Monitor) -> None:
-    assert monitor.run("gpa 0 0xffffffffff", 1).count("\n") == 64
+    *lines, last = monitor.run("gpa 0 0xffffffffff", 1).splitlines()
+    assert len(lines) == 64
+    assert last == "These are the first 1024 bytes; go on at 0x400."
+    assert monitor.run("gpa 0 0x400", 1).count("\n") == 64
 
 
 def test_the_architecture_is_of_the_next_connection() -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.gdb.guest import COUNTER, TICK, TICKS, make_machine
@@ -40,6 +41,7 @@ def debug(tmp_path: Path) -> Debug:
         expect: StopReason = StopReason.INTERRUPTED,
         limit_ns: int | None = LIMIT_NS,
         moment: Moment | None = None,
+        results: list[RunResult] | None = None,
     ) -> str:
         server = GdbServer(machine, ":0")
         if moment is not None:
@@ -61,6 +63,8 @@ def debug(tmp_path: Path) -> Debug:
         ):
             try:
                 result = server.run(limit_ns)
+                if results is not None:
+                    results.append(result)
                 process.wait(20)
             finally:
                 process.kill()
@@ -250,6 +254,22 @@ def test_a_32_bit_view_is_from_the_next_connection_on(debug: Debug, tmp_path: Pa
     assert re.search(r"eip +0x100", output)
     assert "$1 = " in output
     assert '"i386"' in output
+
+
+def test_the_host_time_is_that_of_all_pieces(debug: Debug) -> None:
+    machine = make_machine()
+    pieces: list[RunResult] = []
+    run = machine.run
+
+    def observed(*arguments: Any, **options: Any) -> RunResult:
+        pieces.append(run(*arguments, **options))
+        return pieces[-1]
+
+    machine.run = observed  # type: ignore[method-assign]
+    results: list[RunResult] = []
+    debug(machine, f"break *{TICK:#x}", "continue", "continue", "kill", results=results)
+    assert len(pieces) >= 3
+    assert results[0].host_seconds == sum(piece.host_seconds for piece in pieces)
 
 
 def test_the_limit_ends_it(debug: Debug) -> None:

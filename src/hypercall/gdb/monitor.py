@@ -212,7 +212,8 @@ class Monitor:
         if not 1 <= len(words) <= 2:
             raise InputError("give an address and, if you like, a length: monitor gpa 0x1000 64")
         address = _number(words[0])
-        left = min(_number(words[1]) if len(words) == 2 else 4 * _LINE, _MOST_DUMPED)
+        wanted = _number(words[1]) if len(words) == 2 else 4 * _LINE
+        left = min(wanted, _MOST_DUMPED)
         vtl = self._target.vp(thread).active_vtl
         lines = []
         while left > 0:
@@ -224,6 +225,8 @@ class Monitor:
             lines.append(f"{address:#014x}: {view.hex(' '):<47}  {text}\n")
             address += len(view)
             left -= len(view)
+        if not left and wanted > _MOST_DUMPED:
+            lines.append(f"These are the first {_MOST_DUMPED} bytes; go on at {address:#x}.\n")
         return "".join(lines)
 
     def _translate(self, words: list[str], thread: int) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypercall.errors import HypercallError
 from hypercall.gdb.connection import Connection
@@ -46,6 +47,7 @@ class GdbServer:
         self._history = History(machine, self._monitor.calls, self._wants_attention)
         self._had_input = False
         self._keeps_past = False
+        self._host_seconds = 0.0
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run the guest as gdb says until it ends, or the user or gdb ends it.
@@ -54,7 +56,8 @@ class GdbServer:
             limit_ns: the virtual time since the machine was made at which to stop.
 
         Returns:
-            How the run ended; ``INTERRUPTED`` if gdb has killed the guest.
+            How the run ended; ``INTERRUPTED`` if gdb has killed the guest. The host time is that
+            of all its pieces, without what was done in the past and while the guest stood still.
         """
         while True:
             session = self._session
@@ -71,7 +74,7 @@ class GdbServer:
                     return result
             elif killed or self._machine.interrupt_requested:
                 self._machine.interrupt()
-                return self._machine.run(limit_ns)
+                return self._piece(limit_ns)
             else:
                 self._attend()
 
@@ -152,7 +155,7 @@ class GdbServer:
         machine.host_poll = self._attentive(poll)
         try:
             while True:
-                result = machine.run(limit_ns, until=self._wants_return)
+                result = self._piece(limit_ns, self._wants_return)
                 if result.reason is not StopReason.UNTIL or self._wants_attention():
                     break
                 self._keep_history()
@@ -184,7 +187,7 @@ class GdbServer:
     def _run_and_keep(self, limit_ns: int | None) -> RunResult:
         """Run the guest while no gdb is there, and keep its past."""
         while True:
-            result = self._machine.run(limit_ns, until=self._is_to_keep)
+            result = self._piece(limit_ns, self._is_to_keep)
             if self._had_input:
                 self._history.begin()
             self._had_input = False
@@ -194,6 +197,11 @@ class GdbServer:
 
     def _is_to_keep(self) -> bool:
         return self._history.due() or self._had_input
+
+    def _piece(self, limit_ns: int | None, until: Callable[[], bool] | None = None) -> RunResult:
+        result = self._machine.run(limit_ns, until=until)
+        self._host_seconds += result.host_seconds
+        return replace(result, host_seconds=self._host_seconds)
 
     def _wants_return(self) -> bool:
         """Whether a run is to return: for gdb, or so that its past can be kept."""
