@@ -57,7 +57,9 @@ def test_a_broken_call_is_seen_and_found_by_the_sweep() -> None:
     fault = "call=QueryCapabilities,nth=1,status=ACCESS_DENIED"
     assert lines[0] == f"{fault} struck 1 of 1: exit code 6"
     assert lines[1] == f"{fault}: corrupted debug exit with the value 6"
-    assert lines[2] == "call=NotifyLongSpinWait,nth=1,status=ACCESS_DENIED: survived"
+    assert lines[2] == "call=QueryCapabilities,nth=1,time=20ms: survived"
+    ignored = "call=NotifyLongSpinWait,nth=1,status=ACCESS_DENIED: complained ignored-status in "
+    assert lines[3] == f"{ignored}0x100044"
 
 
 def test_answer_messages_hears_and_is_heard() -> None:

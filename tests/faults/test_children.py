@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,52 @@ def test_a_child_writes_nowhere_else(capfd: pytest.CaptureFixture[str]) -> None:
     heard, _ = run(1, work)
     assert heard == {0: {"input": ""}}
     assert capfd.readouterr() == ("", "")
+
+
+def test_who_waits_can_be_stopped() -> None:
+    heard: dict[int, Report] = {}
+    children = Children(1, 60, heard.__setitem__)
+    before = signal.signal(signal.SIGALRM, lambda *_: children.stop())
+    try:
+        if children.fork(0):
+            signal.pause()
+            os._exit(1)
+        # The second one waits for room, which only the signal gives it.
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        assert not children.fork(1)
+        assert children.running == 1
+        children.finish()
+        assert children.running == 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        children.end()
+    assert heard == {}
+
+
+def test_a_signal_to_all_is_the_parents_affair() -> None:
+    def work(number: int) -> dict[str, Any]:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), each)
+        return {"alive": number}
+
+    assert run(1, work)[0] == {0: {"alive": 0}}
+
+
+def test_a_child_knows_that_its_parent_is_gone() -> None:
+    reading, writing = os.pipe()
+    middle = os.fork()
+    if not middle:
+        children = Children(1, 60, lambda number, report: None)
+        if not children.fork(0):
+            os._exit(0)
+        while not children.orphaned:
+            time.sleep(0.01)
+        os.write(writing, b"orphaned")
+        os._exit(0)
+    os.waitpid(middle, 0)
+    os.close(writing)
+    assert os.read(reading, 100) == b"orphaned"
+    os.close(reading)
 
 
 def test_those_that_run_can_be_ended() -> None:

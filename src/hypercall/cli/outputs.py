@@ -96,7 +96,14 @@ class Output:
             self._on_failure()
 
 
-def open_output(target: str, standard: str, option: str, on_failure: Callable[[], None]) -> Output:
+def open_output(
+    target: str,
+    standard: str,
+    option: str,
+    on_failure: Callable[[], None],
+    *,
+    append: bool = False,
+) -> Output:
     """Open a file, or a standard stream for ``-``.
 
     Args:
@@ -104,6 +111,7 @@ def open_output(target: str, standard: str, option: str, on_failure: Callable[[]
         standard: which standard stream ``-`` is: ``"output"`` or ``"error"``.
         option: the option that named the target, for messages.
         on_failure: called once, when a later write fails.
+        append: whether to write behind what a file has.
 
     Raises:
         InputError: the file cannot be written.
@@ -119,7 +127,7 @@ def open_output(target: str, standard: str, option: str, on_failure: Callable[[]
             terminal=text.isatty(),
         )
     try:
-        stream = Path(target).open("wb", buffering=0)  # noqa: SIM115 - Output closes it
+        stream = Path(target).open("ab" if append else "wb", buffering=0)  # noqa: SIM115 - Output closes it
     except (OSError, ValueError) as error:
         raise InputError(f"{option}: cannot write {target}: {reason_of(error)}") from None
     return Output(stream, target, on_failure, owned=True, terminal=stream.isatty())

@@ -2,83 +2,83 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hypercall.cli.inputs import check_choice, check_input_file
+from hypercall.cli.inputs import check_choice, check_input_file, check_output_file
+from hypercall.cli.options import (
+    Append,
+    CheckStale,
+    Entry,
+    Initrd,
+    Like,
+    Memory,
+    Seed,
+    ShuffleVpIndex,
+    check_checks,
+    check_machine,
+    seconds_to_ns,
+)
+from hypercall.cli.sweep_results import (
+    FORMATS,
+    SweepRun,
+    first_line,
+    outcome_line,
+    read_rows,
+    row_text,
+    write_table,
+)
 from hypercall.errors import InputError
 
 if TYPE_CHECKING:
+    from hypercall.cli.guest import RunOptions
+    from hypercall.cli.outputs import Output
     from hypercall.faults.points import Choice
     from hypercall.faults.sweep import Progress as SweepProgress
     from hypercall.faults.sweep import Row, SweepSettings
     from hypercall.machine.machine import Machine
 
-_LARGEST_SEED = (1 << 64) - 1
-_MOST_CPUS = 64
 _MOST_JOBS = 64
-_WIDTH_WITHOUT_TERMINAL = 160
 _SECONDS_BETWEEN = 0.1
-_DROPS = ("interrupts", "messages", "timers")
-_COLOURS = {"panicked": "red", "hung": "red", "corrupted": "red", "failed": "magenta"}
+_KINDS = ("calls", "interrupts", "messages", "timers", "cpuid", "buffers")
 
 
 def sweep_command(
     image: Annotated[
         Path, typer.Argument(metavar="IMAGE", help="What to boot, as for hypercall run.")
     ],
-    initrd: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The initial RAM disk.")
-    ] = None,
-    append: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="The kernel's command line; console=ttyS0 for Linux by default."
-        ),
-    ] = None,
+    initrd: Initrd = None,
+    append: Append = None,
     cpus: Annotated[int, typer.Option(metavar="N", help="Virtual processors, 1 to 64.")] = 1,
-    memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="Guest memory, such as 256M or 1G.")
-    ] = "256M",
-    seed: Annotated[int, typer.Option(metavar="N", help="Varies the turns of the processors.")] = 0,
-    shuffle_vp_index: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Seed by which VP indexes and APIC ids are made to differ."),
-    ] = None,
-    like: Annotated[
-        str,
-        typer.Option(
-            metavar="SET",
-            help="Whose reading of the specification: hyperv, kvm, xen or openvmm.",
-        ),
-    ] = "hyperv",
+    memory: Memory = "256M",
+    seed: Seed = 0,
+    shuffle_vp_index: ShuffleVpIndex = None,
+    like: Like = "hyperv",
     privileges: Annotated[
         str,
         typer.Option(metavar="PROFILE|MASK|+NAME,-NAME", help="What the partition may do and has."),
     ] = "default",
-    entry: Annotated[
-        str,
+    entry: Entry = "vmlinux",
+    only: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="vmlinux|decompressor",
-            help="Enter a bzImage at the kernel inside it, or where firmware would.",
+            metavar="calls|interrupts|messages|timers|cpuid|buffers",
+            help="Only this kind of points; repeatable.",
         ),
-    ] = "vmlinux",
+    ] = None,
     call: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|CODE", help="Only this call; repeatable."),
+        typer.Option(
+            metavar="NAME|CODE", help="Only this call, and by itself nothing else; repeatable."
+        ),
     ] = None,
-    no_calls: Annotated[
-        bool, typer.Option("--no-calls", help="No calls, only what --drop names.")
-    ] = False,
     status: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,13 +87,17 @@ def sweep_command(
             " SUCCESS does nothing and says it did.",
         ),
     ] = None,
-    drop: Annotated[
-        list[str] | None,
+    each: Annotated[
+        str,
         typer.Option(
-            metavar="interrupts|messages|timers",
-            help="Also lose the first of each interrupt, message or timer; repeatable.",
+            metavar="N|all",
+            help="So many of the calls from one place, and of the deliveries of one kind to one"
+            " processor, from the first to the last.",
         ),
-    ] = None,
+    ] = "1",
+    delay: Annotated[
+        str, typer.Option(metavar="TIME", help="How late a call or a delivery is.")
+    ] = "20ms",
     most: Annotated[
         int | None,
         typer.Option("--max", metavar="N", help="At most so many points, spread over all."),
@@ -102,7 +106,8 @@ def sweep_command(
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="What a console must have, instead of its last lines; repeatable.",
+            help="What a console must have, instead of the lines that are not the kernel's;"
+            " repeatable.",
         ),
     ] = None,
     factor: Annotated[
@@ -117,27 +122,73 @@ def sweep_command(
         float,
         typer.Option(metavar="SECONDS", help="Virtual time in which it must end without faults."),
     ] = 300.0,
-    jobs: Annotated[int, typer.Option(metavar="N", help="So many runs at a time.")] = 2,
-    output: Annotated[
-        str, typer.Option(metavar="table|jsonl", help="A table for people, or JSON lines.")
+    check: Annotated[
+        str,
+        typer.Option(
+            metavar="warn|strict|off",
+            help="Watch the guest by the rules of `hypercall checks`, and take what it breaks for a"
+            " complaint (warn); let complaints decide the exit code too (strict).",
+        ),
+    ] = "warn",
+    check_stale: CheckStale = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="So many runs at a time; one on each of the host's processors by default.",
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="table|jsonl|csv", help="A table for people, JSON lines, or CSV."
+        ),
     ] = "table",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Also write each row here as soon as it is there; the name says how: .jsonl or"
+            " .csv.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a sweep that was interrupted: leave out what FILE has."
+        ),
+    ] = False,
 ) -> None:
     """Run a boot once for each thing that could go wrong, and tell what that does to the guest.
 
-    By default each call from each place in the guest fails once with each status that it is known
-    to have, and a rep call once completes only half of its elements. Each run goes on from the
-    point itself, by a fork: the boot up to there is done once. The guest must end by itself; it
+    Each call from each place in the guest fails with each status that it is known to have, comes
+    late, and does less than it should; each interrupt, message and timer is lost, and late; CPUID
+    promises what is refused and hides what is granted; buffers are full. Each run goes on from
+    the point itself, by a fork: the boot up to there is done once. The guest must end by itself; it
     tells by its exit code, and by its console, whether it is sound.
 
     Exit codes: 0 the guest survives everything, 1 something makes it panic, hang or go wrong, 2 bad
-    usage or input, or a guest that fails without faults too, 70 a run of this program failed.
+    usage or input, or a guest that fails without faults too, 70 a run of this program failed, 74
+    an output could not be written, 130 interrupted; the rows so far are written.
     """
     options = _options(
         image, initrd, append, cpus, memory, seed, shuffle_vp_index, like, privileges, entry
     )
-    settings = _settings(_choice(call, no_calls, status, drop, most), expect, factor, limit, jobs)
-    check_choice("--output", output, ("table", "jsonl"))
-    raise typer.Exit(_sweep(options, settings, output))
+    check_checks(check, check_stale)
+    settings = _settings(
+        _choice(only, call, status, each, delay, most), expect, factor, limit, jobs
+    )
+    settings = replace(settings, watch=check != "off", stale=check_stale)
+    options = replace(options, check_stale=check_stale)
+    check_choice("--format", form, FORMATS)
+    if resume and output is None:
+        raise InputError("--resume goes on with a file: name it with -o FILE.jsonl")
+    if output is not None:
+        _check_output(output, options, resume)
+    run = SweepRun(options, settings.limit_ns, factor, settings.expected, settings.watch)
+    raise typer.Exit(_Command(options, settings, run, form, output, resume).run(check == "strict"))
 
 
 def _options(
@@ -151,32 +202,18 @@ def _options(
     like: str,
     privileges: str,
     entry: str,
-) -> Callable[[], Machine]:
-    """Check what concerns the machine; return what makes it with its guest."""
+) -> RunOptions:
     # Not at the top, so that the other commands start quickly.
-    from hypercall.cli.guest import RunOptions, make_machine
+    from hypercall.cli.guest import RunOptions
     from hypercall.cli.inputs import parse_memory
-    from hypercall.cli.session import load_guest
-    from hypercall.partition.profiles import parse_privileges
-    from hypercall.tlfs.readings import SET_NAMES
 
-    if not 1 <= cpus <= _MOST_CPUS:
-        raise InputError(f"--cpus: {cpus} is not between 1 and {_MOST_CPUS}")
-    for option, number in (("--seed", seed), ("--shuffle-vp-index", shuffle_vp_index)):
-        if number is not None and not 0 <= number <= _LARGEST_SEED:
-            raise InputError(f"{option}: {number} is not between 0 and 2**64 - 1")
-    try:
-        parse_privileges(privileges)
-    except InputError as error:
-        raise InputError(f"--privileges: {error}") from None
-    check_choice("--like", like, SET_NAMES)
-    check_choice("--entry", entry, ("vmlinux", "decompressor"))
+    check_machine(cpus, seed, shuffle_vp_index, like, privileges, entry)
     for what, path in (("image", image), ("initrd", initrd)):
         if path is not None:
             check_input_file(path, what)
             if not path.is_file():
                 raise InputError(f"cannot read the {what} {path} twice: copy it into a file")
-    options = RunOptions(
+    return RunOptions(
         image=image,
         initrd=initrd,
         append=append,
@@ -189,36 +226,32 @@ def _options(
         entry="decompressor" if entry == "decompressor" else "vmlinux",
     )
 
-    def make() -> Machine:
-        from hypercall.machine.machine import Machine
-
-        machine = make_machine(options)
-        assert isinstance(machine, Machine)
-        load_guest(machine, options)
-        return machine
-
-    return make
-
 
 def _choice(
+    only: list[str] | None,
     calls: list[str] | None,
-    no_calls: bool,
     statuses: list[str] | None,
-    drops: list[str] | None,
+    each: str,
+    delay: str,
     most: int | None,
 ) -> Choice:
-    from hypercall.faults.grammar import parse_status
-    from hypercall.faults.points import Choice, DeliveryKind
+    from hypercall.faults.grammar import parse_fault_time, parse_status
+    from hypercall.faults.points import EVERYTHING, Choice, PointKind
     from hypercall.tlfs.calls import DECLARATIONS
 
-    if no_calls and calls:
-        raise InputError("--call and --no-calls exclude one another: give one of them")
-    if no_calls and not drops:
-        raise InputError("--no-calls leaves nothing to try: add --drop")
+    for kind in only or ():
+        check_choice("--only", kind, _KINDS)
+    kinds = frozenset(PointKind(kind) for kind in only) if only else EVERYTHING
+    if (calls or statuses) and not only:
+        kinds = frozenset({PointKind.CALLS})
+    if (calls or statuses) and PointKind.CALLS not in kinds:
+        raise InputError("--call and --status say which calls to try: add --only calls")
     if most is not None and most < 1:
         raise InputError(f"--max: {most} points are none: give 1 or more")
-    for each in drops or ():
-        check_choice("--drop", each, _DROPS)
+    if each != "all" and not (each.isascii() and each.isdigit() and 1 <= len(each) <= 9):
+        raise InputError(f"--each: {each[:40]!r} is no number: give 1 or more, or all")
+    if each != "all" and int(each) < 1:
+        raise InputError(f"--each: {each} points are none: give 1 or more, or all")
     try:
         codes = None if calls is None else frozenset(DECLARATIONS.find(each).code for each in calls)
     except InputError as error:
@@ -228,113 +261,175 @@ def _choice(
     except InputError as error:
         raise InputError(f"--status: {error}") from None
     return Choice(
-        calls=frozenset() if no_calls else codes,
+        kinds=kinds,
+        calls=codes,
         statuses=chosen,
-        drops=frozenset(DeliveryKind(each) for each in drops or ()),
+        each=None if each == "all" else int(each),
+        delay_ns=parse_fault_time(delay, "--delay "),
         most=most,
     )
 
 
 def _settings(
-    choice: Choice, expect: list[str] | None, factor: float, limit: float, jobs: int
+    choice: Choice,
+    expect: list[str] | None,
+    factor: float,
+    limit: float,
+    jobs: int | None,
 ) -> SweepSettings:
     from hypercall.faults.sweep import SweepSettings
 
     if not (factor >= 1 and math.isfinite(factor)):
         raise InputError(f"--factor: {factor:g} is not a number from 1 on")
-    if not (limit > 0 and math.isfinite(limit)):
-        raise InputError(f"--limit: {limit:g} is not a number of seconds greater than 0")
-    if not 1 <= jobs <= _MOST_JOBS:
+    if jobs is not None and not 1 <= jobs <= _MOST_JOBS:
         raise InputError(f"--jobs: {jobs} is not between 1 and {_MOST_JOBS}")
     return SweepSettings(
         choice=choice,
-        limit_ns=max(1, round(limit * 1e9)),
+        limit_ns=seconds_to_ns("--limit", limit),
         factor=factor,
         jobs=jobs,
         expected=tuple(expect or ()),
     )
 
 
-def _sweep(make: Callable[[], Machine], settings: SweepSettings, output: str) -> int:
-    from hypercall.cli.exit_code import ExitCode
-    from hypercall.cli.progress import Progress
-    from hypercall.faults.judgement import Outcome
-    from hypercall.faults.sweep import sweep
-
-    line = Progress(sys.stderr)
-    shown = 0.0
-
-    def show(progress: SweepProgress) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now < shown + _SECONDS_BETWEEN:
-            return
-        shown = now
-        seconds = f"{progress.virtual_ns / 1e9:.2f} s of virtual time"
-        if progress.points:
-            line.show(f"{progress.done} of {progress.points} points done, at {seconds}")
-        else:
-            line.show(f"without faults, {seconds}")
-
-    def write(row: Row) -> None:
-        if output == "jsonl":
-            sys.stdout.write(row_line(row))
-            sys.stdout.flush()
-
-    started = time.monotonic()
-    try:
-        rows = sweep(make, settings, on_row=write, on_progress=show)
-    finally:
-        line.clear()
-    if output == "table":
-        write_table(sys.stdout, rows)
-    sys.stderr.write(f"{outcome_line(rows)} In {time.monotonic() - started:.1f} s.\n")
-    outcomes = {row.outcome for row in rows}
-    if Outcome.FAILED in outcomes:
-        return ExitCode.INTERNAL_ERROR
-    return ExitCode.PASSED if outcomes == {Outcome.SURVIVED} else ExitCode.GUEST_FAILED
+def _check_output(output: Path, options: RunOptions, resume: bool) -> None:
+    if output.suffix not in (".jsonl", ".csv"):
+        raise InputError(f"-o: {output} says not what it is to be: end it in .jsonl or .csv")
+    if resume and output.suffix != ".jsonl":
+        raise InputError("--resume reads JSON lines: name a file that ends in .jsonl")
+    inputs = [("image", options.image), ("initrd", options.initrd)]
+    check_output_file(output, "-o", [(name, path) for name, path in inputs if path is not None])
 
 
-def row_line(row: Row) -> str:
-    """Return a row as a line of JSON."""
-    return json.dumps(asdict(row) | {"outcome": row.outcome.value}) + "\n"
+class _Command:
+    """One sweep of the command line."""
 
+    def __init__(
+        self,
+        options: RunOptions,
+        settings: SweepSettings,
+        run: SweepRun,
+        form: str,
+        output: Path | None,
+        resume: bool,
+    ) -> None:
+        self._options = options
+        self._run = run
+        self._form = form
+        self._outputs: list[tuple[Output, str]] = []
+        if resume:
+            settings = replace(settings, known=self._resumed(output))
+        self._settings = settings
+        self._open(output, resume)
+        self._started = time.monotonic()
+        self._begun = 0.0
+        self._shown = 0.0
+        self._stop: Callable[[], None] = lambda: None
 
-def write_table(stream: IO[str], rows: Sequence[Row]) -> None:
-    """Write the rows for people; coloured if they look."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    def run(self, strict: bool) -> int:
+        """Sweep, and return the exit code."""
+        from hypercall.cli.exit_code import ExitCode
+        from hypercall.cli.progress import Progress
+        from hypercall.cli.signals import StopSignals
+        from hypercall.faults.judgement import HARM, Outcome
+        from hypercall.faults.sweep import Sweep
 
-    console = Console(
-        file=stream, width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False
-    )
-    table = Table()
-    table.add_column("", justify="right")
-    table.add_column("fault", overflow="fold")
-    table.add_column("from", overflow="fold")
-    table.add_column("outcome")
-    table.add_column("virtual s", justify="right")
-    table.add_column("detail", overflow="fold")
-    for row in rows:
-        table.add_row(
-            str(row.number),
-            escape(row.fault),
-            escape(row.place or ""),
-            row.outcome.value,
-            "" if row.virtual_ns is None else f"{row.virtual_ns / 1e9:.3f}",
-            escape(row.detail),
-            style=_COLOURS.get(row.outcome.value),
+        line = Progress(sys.stderr)
+        signals = StopSignals()
+        sweep = Sweep(
+            self._make,
+            self._settings,
+            on_row=self._write,
+            on_progress=lambda progress: self._show(line.show, progress),
         )
-    console.print(table)
+        self._stop = sweep.stop
+        try:
+            with signals.ask(sweep.stop):
+                rows = sweep.run()
+        finally:
+            line.clear()
+            for output, _ in self._outputs:
+                output.close()
+        if self._form == "table":
+            write_table(sys.stdout, self._run, rows)
+            sys.stdout.flush()
+        spent = f"In {time.monotonic() - self._started:.1f} s."
+        sys.stderr.write(f"{outcome_line(rows)} {spent}\n")
+        for output, _ in self._outputs:
+            if output.failure is not None:
+                if isinstance(output.failure, BrokenPipeError):
+                    return ExitCode.READER_GONE
+                reason = output.failure.strerror or output.failure
+                sys.stderr.write(f"hypercall: cannot write {output.name}: {reason}\n")
+                return ExitCode.OUTPUT_FAILED
+        if signals.received is not None:
+            done = f"{len(rows)} of {sweep.count} points" if sweep.count else "no point"
+            sys.stderr.write(f"hypercall: interrupted with {done} done{self._hint()}\n")
+            return 128 + signals.received
+        outcomes = {row.outcome for row in rows}
+        if Outcome.FAILED in outcomes:
+            return ExitCode.INTERNAL_ERROR
+        harm = HARM | ({Outcome.COMPLAINED} if strict else set())
+        return ExitCode.GUEST_FAILED if outcomes & harm else ExitCode.PASSED
 
+    def _hint(self) -> str:
+        files = [output.name for output, form in self._outputs if form == "jsonl"]
+        names = [name for name in files if name.endswith(".jsonl")]
+        return f"; --resume -o {names[0]} goes on" if names else ""
 
-def outcome_line(rows: Sequence[Row]) -> str:
-    """Return one sentence on how many points had which outcome."""
-    counts = Counter(row.outcome for row in rows)
-    parts = [f"{count} {outcome.value}" for outcome, count in counts.items()]
-    return f"{len(rows)} points: {', '.join(sorted(parts, key=_word))}."
+    def _make(self) -> Machine:
+        from hypercall.cli.guest import make_machine
+        from hypercall.cli.session import load_guest
+        from hypercall.machine.machine import Machine
 
+        machine = make_machine(self._options)
+        assert isinstance(machine, Machine)
+        load_guest(machine, self._options)
+        return machine
 
-def _word(part: str) -> str:
-    return part.split()[1]
+    def _resumed(self, output: Path | None) -> dict[str, Row]:
+        assert output is not None
+        if not output.exists():
+            return {}
+        check_input_file(output, "earlier sweep")
+        rows, whole = read_rows(output, self._run)
+        with output.open("r+b") as file:
+            file.truncate(whole)
+        return rows
+
+    def _open(self, output: Path | None, resume: bool) -> None:
+        from hypercall.cli.outputs import open_output
+
+        if self._form != "table":
+            self._outputs.append((open_output("-", "output", "--format", self._end), self._form))
+        if output is not None:
+            opened = open_output(str(output), "output", "-o", self._end, append=resume)
+            self._outputs.append((opened, output.suffix[1:]))
+        for opened, form in self._outputs:
+            opened.write_text(first_line(form))
+
+    def _end(self) -> None:
+        """Nobody takes what is found any more."""
+        self._stop()
+
+    def _write(self, row: Row) -> None:
+        for output, form in self._outputs:
+            output.write_text(row_text(self._run, row, form))
+            output.flush()
+
+    def _show(self, show: Callable[[str], None], progress: SweepProgress) -> None:
+        now = time.monotonic()
+        if now < self._shown + _SECONDS_BETWEEN:
+            return
+        self._shown = now
+        seconds = f"{progress.virtual_ns / 1e9:.2f} s of virtual time"
+        if not progress.points:
+            show(f"without faults, {seconds}")
+            return
+        text = f"{progress.done} of {progress.points} points done"
+        known = len(self._settings.known)
+        self._begun = self._begun or now
+        if progress.done > known:
+            each = (now - self._begun) / (progress.done - known)
+            text += f", about {each * (progress.points - progress.done):.0f} s left"
+        show(f"{text}; at {seconds}")

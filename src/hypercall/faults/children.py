@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypercall.errors import HypercallError
+
 _PIECE = 1 << 16
 _LONGEST_REPORT = 1 << 20
 
@@ -50,22 +52,49 @@ class Children:
         self._reported = reported
         self._running: dict[int, _Child] = {}
         self._writer = -1
+        self._parent = os.getpid()
+        self._stopped = False
+        # What is written here wakes who waits for the children.
+        self._woken, self._waker = os.pipe()
 
     @property
     def running(self) -> int:
         """How many children run."""
         return len(self._running)
 
+    @property
+    def orphaned(self) -> bool:
+        """In a child: whether the parent is gone, so that nobody waits for the report."""
+        return os.getppid() != self._parent
+
+    def stop(self) -> None:
+        """Make no more children, and wait for none; may be called by a signal handler."""
+        if not self._stopped:
+            self._stopped = True
+            os.write(self._waker, b"!")
+
     def fork(self, number: int) -> bool:
-        """Make a child, as soon as there is room for one.
+        """Make a child, as soon as there is room for one; none after `stop`.
 
         Returns:
             True in the child, False in the parent.
+
+        Raises:
+            HypercallError: the host cannot make another process.
         """
-        while len(self._running) >= self._jobs:
+        while len(self._running) >= self._jobs and not self._stopped:
             self._wait()
+        if self._stopped:
+            return False
         reader, writer = os.pipe()
-        process = os.fork()
+        try:
+            process = os.fork()
+        except OSError as error:
+            os.close(reader)
+            os.close(writer)
+            raise HypercallError(
+                f"the host cannot make another process ({error.strerror}): let fewer run at a time"
+            ) from None
         if process:
             os.close(writer)
             deadline = time.monotonic() + self._timeout
@@ -84,15 +113,20 @@ class Children:
             os._exit(0)
 
     def finish(self) -> None:
-        """Wait for all children."""
-        while self._running:
+        """Wait for all children, or until `stop`."""
+        while self._running and not self._stopped:
             self._wait()
 
     def end(self) -> None:
-        """End all children that still run."""
+        """End all children that still run; afterwards there can be no others."""
         for reader, child in self._running.items():
             self._kill(reader, child)
         self._running.clear()
+        if self._woken >= 0:
+            self._stopped = True
+            os.close(self._woken)
+            os.close(self._waker)
+            self._woken = -1
 
     def _become_child(self, number: int, reader: int, writer: int) -> None:
         self.own = number
@@ -101,17 +135,24 @@ class Children:
         for other in self._running:
             os.close(other)
         self._running.clear()
-        # The user's interrupt is the parent's affair, and so is what is shown.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.close(self._woken)
+        os.close(self._waker)
+        self._woken = -1
+        # Signals to the whole group are the parent's affair, and so is what is shown.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):
             os.dup2(nowhere, descriptor)
 
     def _wait(self) -> None:
-        """Take what comes from the children, until one has ended."""
+        """Take what comes from the children, until one has ended or `stop` is called."""
         while True:
             left = min(child.deadline for child in self._running.values()) - time.monotonic()
-            ready = select.select(list(self._running), [], [], max(0.0, left))[0]
+            readers = [self._woken, *self._running]
+            ready = select.select(readers, [], [], max(0.0, left))[0]
+            if self._woken in ready:
+                return
             for reader in ready:
                 child = self._running[reader]
                 piece = os.read(reader, _PIECE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection
+
 from hypercall.errors import InputError
 from hypercall.faults.armed import ArmedFault
 from hypercall.faults.fault import CpuidFault
@@ -55,6 +58,28 @@ def check_lie(fault: CpuidFault, configuration: PartitionConfiguration) -> None:
             f"the fault '{fault}': no call depends on {name}, so nothing would be refused; leave it"
             " out"
         )
+
+
+def possible_lies(
+    configuration: PartitionConfiguration, leaves: Collection[int]
+) -> list[CpuidFault]:
+    """Return all lies that differ from the truth: what is granted hidden, and all else refused.
+
+    Args:
+        configuration: the truth.
+        leaves: only those that show in these leaves of CPUID.
+    """
+    lies = []
+    for word, kind, leaf in CPUID_WORDS:
+        if leaf not in leaves:
+            continue
+        for bit in kind:
+            for shown in (False, True):
+                lie = CpuidFault(word, bit, shown)
+                with contextlib.suppress(InputError):
+                    check_lie(lie, configuration)
+                    lies.append(lie)
+    return lies
 
 
 class Lies:

@@ -267,12 +267,23 @@ def _share(texts: Mapping[str, str]) -> float | None:
 
 
 def _duration(texts: Mapping[str, str], key: str) -> int | None:
-    if key not in texts:
-        return None
-    nanoseconds = parse_duration(texts[key]) or 0
+    return parse_fault_time(texts[key], f"{key}=") if key in texts else None
+
+
+def parse_fault_time(text: str, name: str) -> int:
+    """Turn a time as users write it, ``20us`` or ``1.5s``, into nanoseconds.
+
+    Args:
+        text: what they write.
+        name: what stands before it, for the message.
+
+    Raises:
+        InputError: it is none, nothing, or longer than 1000 s.
+    """
+    nanoseconds = parse_duration(text) or 0
     if not 0 < nanoseconds <= _LONGEST_TIME_NS:
         raise InputError(
-            f"{key}={texts[key][:40]} is no time: give a number above 0 with ns, us, ms or s, at"
+            f"{name}{text[:40]} is no time: give a number above 0 with ns, us, ms or s, at"
             " most 1000s"
         )
     return nanoseconds
