@@ -18,6 +18,7 @@ class FakeHost:
     seed: int = 0
     counts_time: bool = True
     time: int = 0
+    marked: int = 0
     told: list[str] = field(default_factory=list)
     interposed: Callable[[Plan], Handler] | None = None
     shown: PartitionConfiguration | None = None
@@ -36,6 +37,9 @@ class FakeHost:
 
     def tell(self, text: str) -> None:
         self.told.append(text)
+
+    def mark_answer(self) -> None:
+        self.marked += 1
 
     def interpose(self, choose: Callable[[Plan], Handler] | None) -> None:
         self.interposed = choose

@@ -16,7 +16,7 @@ from hypercall.errors import InputError
 from hypercall.machine.machine import Machine
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.status import HvStatus
-from hypercall.trace.events import HypercallEvent, MachineEvent
+from hypercall.trace.events import Event, HypercallEvent, MachineEvent
 
 FLUSH = Row(0x10002, input=0, output=3)
 LIST = tuple(range(WINDOW, WINDOW + 8 * 4096, 4096))
@@ -285,6 +285,36 @@ def test_a_fault_is_in_the_trace_before_its_call() -> None:
     assert fault.text == "HvCallFlushVirtualAddressSpace answered TIMEOUT (call,status=TIMEOUT)"
     assert fault.position.rip == made.position.rip == HYPERCALL_PAGE
     assert made.record.result == HvStatus.TIMEOUT
+    assert made.record.injected
+
+
+@pytest.mark.parametrize(
+    ("faults", "marks"),
+    [
+        ((), [False, False]),
+        (("call=FlushVirtualAddressSpace,nth=1,status=5",), [True, False]),
+        (("call=FlushVirtualAddressList,nth=1,reps=3",), [False, True]),
+        (("call=FlushVirtualAddressList,nth=1,status=SUCCESS",), [False, True]),
+        # It is late, but its own.
+        (("call,time=1ms",), [False, False]),
+        (("cpuid=+REMOTE_TLB_FLUSH",), [True, True]),
+    ],
+)
+def test_the_record_of_a_call_tells_who_answered(
+    faults: tuple[str, ...], marks: list[bool]
+) -> None:
+    found: list[bool] = []
+
+    def prepare(machine: Machine) -> None:
+        injected(*faults)(machine)
+        machine.trace.subscribe(note, HypercallEvent)
+
+    def note(event: Event) -> None:
+        assert isinstance(event, HypercallEvent)
+        found.append(event.record.injected)
+
+    Caller("64", prepare=prepare).make(FLUSH, FLUSH_LIST)
+    assert found == marks
 
 
 def test_time_of_the_host_cannot_be_made_to_pass() -> None:

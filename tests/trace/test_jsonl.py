@@ -69,6 +69,11 @@ def test_a_call_is_an_object_with_everything_in_it() -> None:
     }
 
 
+def test_what_a_fault_answered_says_so() -> None:
+    own, injected = (json.loads(line) for line in lines(send_ipi(), send_ipi(injected=True)))
+    assert injected == own | {"injected": True}
+
+
 def test_keys_have_one_order_and_equal_events_equal_bytes() -> None:
     one, two, failed = lines(send_ipi(), send_ipi(), send_ipi(result=5))
     assert one == two

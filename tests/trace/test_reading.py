@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import struct
@@ -55,9 +56,11 @@ REFUSED = HypercallEvent(
     Position(6, 0, 0, 0x1000),
     CallRecord(0, 0, None, 0xBEEF, False, 1 << 63, 2, b"in", b"out", None, "#UD", 6, 6, True),
 )
+INJECTED = HypercallEvent(CALL.position, dataclasses.replace(CALL.record, injected=True))
 EVERY_KIND: list[Event] = [
     CALL,
     REFUSED,
+    INJECTED,
     MsrEvent(WHERE, 0x40000002, 1 << 63, False),
     MsrEvent(WHERE, 0x40000002, 5, True, True),
     CpuidEvent(WHERE, 0x40000003, 7, (1, 2, 3, 0xFFFFFFFF)),

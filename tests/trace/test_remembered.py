@@ -27,6 +27,7 @@ def test_equal_calls_are_described_once_wherever_and_whenever_they_are_made() ->
         ("result", None),
         ("fault", "#UD"),
         ("continued", True),
+        ("injected", True),
     ],
 )
 def test_every_difference_that_shows_makes_another_text(name: str, value: object) -> None:

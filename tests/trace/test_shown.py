@@ -124,6 +124,8 @@ def test_outputs_are_in_the_line() -> None:
         ({"result": None, "fault": "#UD"}, "#UD"),
         ({"result": None, "continued": True}, "continued"),
         ({"result": 5}, "INVALID_PARAMETER"),
+        ({"result": 5, "injected": True}, "INVALID_PARAMETER (injected)"),
+        ({"result": None, "continued": True, "injected": True}, "continued"),
     ],
 )
 def test_what_came_of_a_call(changed: dict[str, object], outcome: str) -> None:

@@ -51,6 +51,7 @@ def call(
     site: int | None = CALL_SITE,
     fault: str | None = None,
     continued: bool = False,
+    injected: bool = False,
     registers: tuple[int, int] = (0, 0),
 ) -> HypercallEvent:
     record = CallRecord(
@@ -67,11 +68,17 @@ def call(
         at,
         at + took,
         continued,
+        injected,
     )
     return HypercallEvent(Position(at, vp, vtl, 0xFFFFFFFF82000000, site), record)
 
 
 SEND_IPI = call(0x1000B, struct.pack("<IIQ", 0xFB, 0, 0b1101))
+
+
+def test_what_a_fault_answered_says_so() -> None:
+    (line,) = written(call(0x10002, bytes(16), result=5, injected=True))
+    assert ") = INVALID_PARAMETER (injected)  <" in line
 
 
 def test_a_call_is_a_line_with_everything_in_it() -> None:

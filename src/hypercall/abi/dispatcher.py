@@ -59,6 +59,7 @@ class Dispatcher:
     Attributes:
         observer: called with the record of every attempt; None builds no records.
         rep_budget: how many elements of a rep call one entry processes at most.
+        answered_by_fault: set by an interposed handler that answers as the hypervisor would not.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Dispatcher:
         """
         self.observer: Callable[[CallRecord], None] | None = None
         self.rep_budget = rep_budget
+        self.answered_by_fault = False
         self._interpose: Callable[[Plan], Handler] | None = None
         self._partition = partition
         self._declarations = declarations
@@ -206,7 +208,9 @@ class Dispatcher:
         elif plan.refusal is not None or plan.is_vtl_switch:
             outcome = plan.run(vp, input, output, registers)
         else:
+            self.answered_by_fault = False
             outcome = self._execute(record, plan, vp, input, output, registers)
+            record.injected = self.answered_by_fault
         record.left_at = self._now()
         if outcome.kind is OutcomeKind.COMPLETE:
             record.result = outcome.value

@@ -25,6 +25,7 @@ class CallRecord:
         entered_at: when the attempt began, in ns.
         left_at: when it ended, in ns.
         continued: whether the guest issues the instruction again.
+        injected: whether a fault that was injected answered in place of the hypervisor.
     """
 
     vp_index: int
@@ -41,3 +42,4 @@ class CallRecord:
     entered_at: int = 0
     left_at: int = 0
     continued: bool = False
+    injected: bool = False

@@ -132,6 +132,9 @@ class OfferCheck(Check):
                 text = f"{name} was made at privilege level {level}."
                 self.findings.add(UNPRIVILEGED_CALLER, position, text, code)
                 return
+        if record.injected:
+            # What a fault answers is no mistake of the guest's.
+            return
         status = None if record.result is None or record.continued else record.result & 0xFFFF
         if status == HvStatus.ACCESS_DENIED:
             needed = declaration.privilege if declaration else Privilege(0)

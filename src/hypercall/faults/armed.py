@@ -44,6 +44,9 @@ class FaultHost(Protocol):
     def tell(self, text: str) -> None:
         """Put one line on a fault that struck into the trace."""
 
+    def mark_answer(self) -> None:
+        """Say that a fault answers the running call, so that its record tells."""
+
     def interpose(self, choose: Callable[[Plan], Handler] | None) -> None:
         """Let other handlers serve calls, or each its own again."""
 

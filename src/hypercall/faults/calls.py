@@ -111,6 +111,7 @@ class CallFaults:
 
         def refuse(*_: object) -> Answer:
             armed.strike(f"{name} answered {status.name}")
+            self._host.mark_answer()
             return status
 
         return refuse
@@ -180,6 +181,7 @@ class CallFaults:
         if fault.reps is None:
             if not plan.rep_start:
                 armed.strike(f"{plan.call.name} answered {status.name}")
+            self._host.mark_answer()
             # A long list comes in several entries, and all of it is to be left undone.
             if status or not plan.is_rep:
                 pending.armed = None
@@ -202,6 +204,7 @@ class CallFaults:
             elif answer is not HvStatus.SUCCESS:
                 return answer
         pending.armed = None
+        self._host.mark_answer()
         armed.strike(
             f"{plan.call.name} answered {status.name} with {fault.reps} of {plan.rep_count} reps"
         )

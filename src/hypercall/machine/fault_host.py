@@ -74,6 +74,10 @@ class MachineFaultHost:
         """Put one line on a fault that struck into the trace."""
         self._machine.emit("injected", text)
 
+    def mark_answer(self) -> None:
+        """Say that a fault answers the running call, so that its record tells."""
+        self._machine.dispatcher.answered_by_fault = True
+
     def interpose(self, choose: Callable[[Plan], Handler] | None) -> None:
         """Let other handlers serve calls, or each its own again."""
         self._machine.dispatcher.interpose(choose)

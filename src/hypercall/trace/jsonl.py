@@ -174,6 +174,7 @@ def _describe_call(record: CallRecord) -> str:
             "result": None if result is None else f"{result:#x}",
             "reps_completed": 0 if result is None else decoded.reps_completed,
             "continued": record.continued,
+            **({"injected": True} if record.injected else {}),
             "fault": record.fault,
             "input": record.input.hex(),
             "output": record.output.hex(),

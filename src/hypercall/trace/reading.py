@@ -285,6 +285,7 @@ def _hypercall(position: Position, fields: dict[str, Any]) -> Event:
         position.time_ns,
         position.time_ns + _number(fields, "duration_ns"),
         _truth(fields, "continued"),
+        "injected" in fields and _truth(fields, "injected"),
     )
     return HypercallEvent(position, record)
 

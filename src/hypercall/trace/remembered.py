@@ -13,7 +13,7 @@ from hypercall.abi.record import CallRecord
 
 _MOST = 4096
 
-_Key = tuple[int, int, int, bytes, bytes, int | None, str | None, bool]
+_Key = tuple[int, int, int, bytes, bytes, int | None, str | None, bool, bool]
 
 
 _Made = TypeVar("_Made")
@@ -42,6 +42,7 @@ class Remembered(Generic[_Made]):
             record.result,
             record.fault,
             record.continued,
+            record.injected,
         )
         made = self._made.get(key)
         if made is None:

@@ -40,7 +40,8 @@ class ShownCall:
         name: the TLFS's name, or ``unknown call 0xbeef``.
         arguments: the fields of the input, in their order.
         outputs: the fields of the output, in their order.
-        outcome: a fault, the status, or that it is continued; may be empty.
+        outcome: a fault, the status and whether it was injected, or that it is continued; may be
+            empty.
         line: all of it.
     """
 
@@ -60,6 +61,8 @@ def show_call(record: CallRecord) -> ShownCall:
         outcome = record.fault
     else:
         outcome = "continued" if record.continued else decoded.status_text
+        if record.injected and not record.continued:
+            outcome += " (injected)"
     line = f"{decoded.name}({_listed(arguments)}) = {outcome}"
     if outputs:
         line += f" {{{_listed(outputs)}}}"
