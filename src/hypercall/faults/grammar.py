@@ -7,7 +7,6 @@ fault; which others there can be follows from that. The tables here are also wha
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +39,10 @@ _LONGEST = 1000
 _LONGEST_TIME_NS = 1_000_000_000_000
 _MOST_REPS = 0xFFF
 _LARGEST_BUFFER = 1 << 16
-_SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?(?: \[([A-Za-z_][\w.-]*)\])?")
+_SHARE = re.compile(r"(?:[0-9]{1,15}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE]-?[0-9]{1,3})?")
+_SYMBOL = re.compile(
+    r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|[0-9]+))?(?: \[([A-Za-z_][\w.-]*)\])?"
+)
 _DIGITS = 20
 
 CPUID_WORDS: tuple[tuple[str, type[FlagWord], int], ...] = (
@@ -239,7 +241,7 @@ def _make(kind: Kind, value: str | None, parts: dict[str, str | None]) -> Fault:
 
 def _integer(text: str, name: str, most: int) -> int:
     # int() takes any number of digits, and underscores.
-    if len(text) <= _DIGITS and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", text):
+    if len(text) <= _DIGITS and re.fullmatch(r"0[xX][0-9a-fA-F]+|[0-9]+", text):
         number = int(text, 16) if text[:2] in ("0x", "0X") else int(text)
         if number <= most:
             return number
@@ -257,13 +259,9 @@ def _value(kind: Kind, value: str | None, most: int) -> int | None:
 def _share(texts: Mapping[str, str]) -> float | None:
     if "p" not in texts:
         return None
-    try:
-        share = float(texts["p"])
-    except ValueError:
-        share = math.nan
-    if math.isnan(share):
+    if _SHARE.fullmatch(texts["p"]) is None:
         raise InputError(f"p={texts['p'][:40]} is no share: give a number from 0 to 1")
-    return share
+    return float(texts["p"])
 
 
 def _duration(texts: Mapping[str, str], key: str) -> int | None:
