@@ -10,6 +10,7 @@ import pytest
 from tests.guests.assembly import call, leave, put, write_apic
 from tests.guests.kit import Guest
 from tests.guests.layout import DATA, INPUT, POINTERS, RESULTS, WINDOW
+from tests.guests.vtl import vtl_call, vtl_guest, vtl_return
 
 from hypercall.errors import InputError
 from hypercall.faults.judgement import Outcome
@@ -347,3 +348,30 @@ def test_it_can_be_stopped_before_it_knows_the_points() -> None:
     stopping.stop()
     assert stopping.run() == []
     assert stopping.count == 0
+
+
+def test_a_guest_with_two_trust_levels_on_two_processors() -> None:
+    def flush(failed: int) -> str:
+        passed = f"passed_{failed}"
+        return f"{call(0x10002, 0, 3)}\ntest ax, ax\njz {passed}\n{leave(failed)}\n{passed}:"
+
+    def make() -> Machine:
+        return vtl_guest(
+            f"{flush(7)}\n{vtl_call()}\n{flush(8)}", f"{flush(9)}\n{vtl_return()}", cpus=2
+        ).machine()
+
+    choice = replace(FAILING, calls=frozenset({Call.FLUSH_VIRTUAL_ADDRESS_SPACE}))
+    rows = sweep(make, replace(SETTINGS, choice=choice))
+    assert [(row.fault.split(",")[1], row.exit_code) for row in rows] == [
+        *(("nth=1", 7), ("nth=2", 9), ("nth=3", 8), ("status=NO_RESOURCES", 7))
+    ]
+    for row in sweep(make, replace(SETTINGS, choice=Choice(each=2, most=8))):
+        machine = make()
+        armed = machine.inject(row.fault)
+        result = machine.run(LEAST_NS)
+        assert (armed.struck, result.reason.name, result.exit_code, result.virtual_ns) == (
+            row.struck,
+            row.reason,
+            row.exit_code,
+            row.virtual_ns,
+        )
