@@ -208,15 +208,16 @@ def test_another_way_than_before_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     past = Past(1)
     past.go(TICK)
     past.go(TICK)
-    restore = Machine.restore
+    restore = Snapshot.restore
 
-    def interfere(machine: Machine, snapshot: Snapshot) -> None:
+    def interfere(snapshot: Snapshot) -> None:
         # The guest finds another program whenever it runs once more.
-        restore(machine, snapshot)
+        restore(snapshot)
+        machine = snapshot.machine
         machine.partition.memory.write(TICK, b"\xeb\xfe")
         machine.write_register(0, RegisterName.RIP, TICK)
 
-    monkeypatch.setattr(Machine, "restore", interfere)
+    monkeypatch.setattr(Snapshot, "restore", interfere)
     past.machine.debugging.breakpoints = frozenset({TICK})
     with pytest.raises(HypercallError, match="another way than before"):
         past.history._go(past.history._marks[0], past.machine.debugging.position)

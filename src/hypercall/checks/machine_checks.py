@@ -21,7 +21,7 @@ from hypercall.trace.events import FindingEvent, Position
 if TYPE_CHECKING:
     from hypercall.cpu.unicorn.engine import Engine
     from hypercall.machine.exits import MachineExits
-    from hypercall.machine.machine import Machine
+    from hypercall.machine.guest_machine import GuestMachine
     from hypercall.partition.virtual_processor import VirtualProcessor
 
 _CODE_BEFORE = 32
@@ -42,7 +42,7 @@ class MachineChecks:
         *("on_new", "_machine", "_engine", "_exits", "_fresh", "_unsubscribe"),
     )
 
-    def __init__(self, machine: Machine, engine: Engine, exits: MachineExits) -> None:
+    def __init__(self, machine: GuestMachine, engine: Engine, exits: MachineExits) -> None:
         """Begin to watch.
 
         Args:

@@ -14,7 +14,7 @@ from hypercall.tlfs.registers import RegisterName
 
 if TYPE_CHECKING:
     from hypercall.cpu.unicorn.engine import Engine
-    from hypercall.machine.machine import Machine
+    from hypercall.machine.guest_machine import GuestMachine
 
 _PAGE = 4096
 _SHARED_REGISTERS = tuple(
@@ -33,7 +33,7 @@ class MachineFacts(Facts):
 
     is_complete = True
 
-    def __init__(self, machine: Machine, engine: Engine) -> None:
+    def __init__(self, machine: GuestMachine, engine: Engine) -> None:
         """Know a machine.
 
         Args:

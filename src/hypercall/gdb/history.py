@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hypercall.errors import HypercallError
 from hypercall.machine.debugging import DebugStop, Position, StopKind
-from hypercall.machine.machine import Machine
+from hypercall.machine.guest_machine import GuestMachine
 from hypercall.machine.result import StopReason
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.snapshot.snapshot import Snapshot
@@ -63,7 +63,7 @@ class History:
     """
 
     def __init__(
-        self, machine: Machine, calls: Statistics, called: Callable[[], bool] = lambda: False
+        self, machine: GuestMachine, calls: Statistics, called: Callable[[], bool] = lambda: False
     ) -> None:
         self._machine = machine
         self._calls = calls
@@ -110,7 +110,7 @@ class History:
 
     def _take(self) -> None:
         started = time.monotonic()
-        mark = Mark(self._machine.snapshot(), self._place(), copy.deepcopy(self._calls))
+        mark = Mark(Snapshot(self._machine), self._place(), copy.deepcopy(self._calls))
         self._marks.append(mark)
         now = time.monotonic()
         self._next_mark = now + max(_SHORTEST_SECONDS, _TIMES_ITS_COST * (now - started))
@@ -183,7 +183,7 @@ class History:
     def _going_back(self) -> Iterator[Position]:
         """Do a search in the past, unheard, and come back to where it began if it fails."""
         machine = self._machine
-        start = machine.snapshot()
+        start = Snapshot(machine)
         origin = self._place()
         counted = copy.deepcopy(self._calls)
         outputs = list(machine.console.output)
@@ -199,7 +199,7 @@ class History:
             with machine.trace.only(self._calls.count, HypercallEvent):
                 yield origin
         except BaseException:
-            machine.restore(start)
+            start.restore()
             self._calls.replace(counted)
             raise
         finally:
@@ -210,7 +210,7 @@ class History:
             start.close()
 
     def _restore(self, mark: Mark) -> None:
-        self._machine.restore(mark.snapshot)
+        mark.snapshot.restore()
         self._calls.replace(copy.deepcopy(mark.calls))
 
     def _run(self) -> StopKind | None:

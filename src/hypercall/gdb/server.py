@@ -13,7 +13,7 @@ from hypercall.gdb.place import Place
 from hypercall.gdb.resumption import Resumption
 from hypercall.gdb.session import SIGNAL_ABORT, SIGNAL_INTERRUPT, SIGNAL_TRAP, Session
 from hypercall.gdb.target import Target
-from hypercall.machine.machine import Machine
+from hypercall.machine.guest_machine import GuestMachine
 from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
 from hypercall.recording.moment import Moment, run_to_moment
 
@@ -35,7 +35,7 @@ class GdbServer:
         InputError: the place means nothing, or cannot be had.
     """
 
-    def __init__(self, machine: Machine, place: str) -> None:
+    def __init__(self, machine: GuestMachine, place: str) -> None:
         self._machine = machine
         self._target = Target(machine)
         self._monitor = Monitor(self._target)

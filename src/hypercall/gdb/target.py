@@ -12,7 +12,7 @@ from hypercall.gdb.registers import (
     write_register,
 )
 from hypercall.machine.debugging import Access, Watchpoint
-from hypercall.machine.machine import Machine
+from hypercall.machine.guest_machine import GuestMachine
 from hypercall.machine.processor_state import activity
 from hypercall.partition.memory import PAGE_SIZE, Backing
 from hypercall.partition.virtual_processor import VirtualProcessor
@@ -47,7 +47,7 @@ class Target:
         next_register_set: those that the next connection is shown.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: GuestMachine) -> None:
         self.machine = machine
         self.register_set: RegisterSet = REGISTERS_64
         self.next_register_set: RegisterSet = REGISTERS_64

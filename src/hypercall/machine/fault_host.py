@@ -12,7 +12,7 @@ from hypercall.partition.partition import Partition
 if TYPE_CHECKING:
     from hypercall.cpu.unicorn.engine import Engine
     from hypercall.machine.exits import MachineExits
-    from hypercall.machine.machine import Machine
+    from hypercall.machine.guest_machine import GuestMachine
 
 
 class MachineFaultHost:
@@ -27,7 +27,7 @@ class MachineFaultHost:
 
     def __init__(
         self,
-        machine: "Machine",
+        machine: "GuestMachine",
         engine: "Engine",
         exits: "MachineExits",
         call_site: Callable[[], int | None],

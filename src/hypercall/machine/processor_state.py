@@ -11,7 +11,7 @@ from hypercall.errors import GuestMemoryError
 from hypercall.partition.run_state import RunState
 
 if TYPE_CHECKING:
-    from hypercall.machine.machine import Machine
+    from hypercall.machine.guest_machine import GuestMachine
     from hypercall.partition.virtual_processor import VirtualProcessor
 
 _RSP = 4
@@ -62,7 +62,7 @@ class ProcessorState:
     return_addresses: tuple[int, ...]
 
 
-def activity(machine: Machine, vp: VirtualProcessor) -> Activity:
+def activity(machine: GuestMachine, vp: VirtualProcessor) -> Activity:
     """Return what a virtual processor does."""
     processors = machine.processors
     if vp.run_state is not RunState.RUNNING:
@@ -74,12 +74,12 @@ def activity(machine: Machine, vp: VirtualProcessor) -> Activity:
     return Activity.IDLE if processors.idles(vp) else Activity.HALTED
 
 
-def processor_states(machine: Machine) -> list[ProcessorState]:
+def processor_states(machine: GuestMachine) -> list[ProcessorState]:
     """Return what each virtual processor of a machine does, by VP index."""
     return [_state(machine, vp) for _, vp in sorted(machine.partition.by_index.items())]
 
 
-def _state(machine: Machine, vp: VirtualProcessor) -> ProcessorState:
+def _state(machine: GuestMachine, vp: VirtualProcessor) -> ProcessorState:
     engine = machine.engine
     context = machine.processors.context(vp)
     mode = engine.get_mode(context)
@@ -113,7 +113,7 @@ def _deadline(vp: VirtualProcessor) -> int | None:
     return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
 
-def _return_addresses(machine: Machine, vp: VirtualProcessor) -> list[int]:
+def _return_addresses(machine: GuestMachine, vp: VirtualProcessor) -> list[int]:
     engine = machine.engine
     context = machine.processors.context(vp)
     stack = engine.get_general(context, _RSP)
@@ -137,7 +137,7 @@ def _return_addresses(machine: Machine, vp: VirtualProcessor) -> list[int]:
     return found
 
 
-def _is_after_call(machine: Machine, vp: VirtualProcessor, address: int) -> bool:
+def _is_after_call(machine: GuestMachine, vp: VirtualProcessor, address: int) -> bool:
     try:
         code = machine.read_virtual(vp, address - _LONGEST_CALL, _LONGEST_CALL)
     except GuestMemoryError:

@@ -7,11 +7,11 @@ from hypercall.abi.reply import Handler
 from hypercall.machine.observation import CallObserver
 
 if TYPE_CHECKING:
-    from hypercall.machine.machine import Machine
+    from hypercall.machine.guest_machine import GuestMachine
 
 
 def remember_users(
-    machine: "Machine",
+    machine: "GuestMachine",
     observers: dict[int, list[CallObserver]],
     handlers: dict[int, Handler],
 ) -> Callable[[], None]:
@@ -27,12 +27,8 @@ def remember_users(
     served, outputs = dict(handlers), list(machine.console.output)
     poll, holders, debugging = machine.host_poll, list(machine.state_holders), machine.debugging
     breakpoints, watchpoints = debugging.breakpoints, debugging.watchpoints
-    checks = machine.checks
 
     def go_back() -> None:
-        if machine.checks is not None and machine.checks is not checks:
-            machine.checks.end()
-        machine.checks = checks
         subscribers()
         observers.clear()
         observers.update({code: list(each) for code, each in observed.items()})

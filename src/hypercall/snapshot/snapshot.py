@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypercall.errors import InputError
+from hypercall.snapshot.condition import check_time
 from hypercall.snapshot.memento import Memento
 from hypercall.snapshot.memory_holder import MemoryHolder
 
 if TYPE_CHECKING:
-    from hypercall.machine.machine import Machine
+    from hypercall.machine.guest_machine import GuestMachine
 
 _PAGE = 4096
 # Bit 1 of what the engine knows about a page says that it was written.
@@ -24,20 +24,19 @@ class Snapshot:
     Attributes:
         machine: the machine.
         time_ns: the virtual time at which it was taken, in nanoseconds.
-        checks: what watched the guest for mistakes; what it knew is in the snapshot too.
 
     Raises:
         InputError: the machine counts time by the host's clock, which nothing brings back.
         HypercallError: the host cannot hold a copy of the memory.
     """
 
-    def __init__(self, machine: "Machine") -> None:
+    def __init__(self, machine: "GuestMachine") -> None:
         check_time(machine)
         self.time_ns = machine.time_ns
         self.machine = machine
-        self.checks = machine.checks
         self._engine: dict[str, Any] = machine.engine.save()
-        self._memento = Memento(machine.state_roots())
+        self._roots = machine.state_roots()
+        self._memento = Memento(self._roots)
         self._holder = MemoryHolder()
 
     def restore(self) -> None:
@@ -46,6 +45,10 @@ class Snapshot:
         Raises:
             HypercallError: the process that holds the memory is gone.
         """
+        self._go_back()
+        self.machine.settle(self._roots)
+
+    def _go_back(self) -> None:
         machine = self.machine
         engine = machine.engine
         # Pages that nothing had written then nor has since hold zeros in both.
@@ -75,27 +78,15 @@ class Snapshot:
 
         now = Snapshot(self.machine)
         try:
-            self.restore()
+            self._go_back()
             save_machine(self.machine, path)
         finally:
-            now.restore()
+            now._go_back()
             now.close()
 
     def close(self) -> None:
         """Let the memory go; the snapshot cannot be restored any more."""
         self._holder.close()
-
-
-def check_time(machine: "Machine") -> None:
-    """Make sure that a machine can have snapshots.
-
-    Raises:
-        InputError: it counts time by the host's clock, which nothing brings back.
-    """
-    if machine.configuration.time == "host":
-        raise InputError(
-            "a machine that follows the host's clock has no snapshots: give it virtual time"
-        )
 
 
 def _runs(before: bytes, now: bytes) -> list[tuple[int, int]]:

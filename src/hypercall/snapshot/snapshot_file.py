@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypercall.errors import InputError
 from hypercall.machine.configuration import MachineConfiguration
+from hypercall.snapshot.condition import check_time
 from hypercall.snapshot.container import (
     is_container,
     parse_json,
@@ -15,11 +16,10 @@ from hypercall.snapshot.container import (
     write_container,
 )
 from hypercall.snapshot.encoding import Decoder, Encoder, Json
-from hypercall.snapshot.snapshot import check_time
 from hypercall.version import package_version
 
 if TYPE_CHECKING:
-    from hypercall.machine.machine import Machine
+    from hypercall.machine.guest_machine import GuestMachine
 
 MAGIC = b"HCSNAP\r\n"
 FORMAT = 1
@@ -30,10 +30,11 @@ _WRITTEN = 2
 # Of a memory, what else is told of each page; and what does not depend on its size.
 _MORE = 256 << 20
 _LARGEST_HEAD = 64 << 20
+_Made = TypeVar("_Made", bound="GuestMachine")
 _NAMES = ("state", "fields", "tlb")
 
 
-def save_machine(machine: "Machine", path: Path) -> None:
+def save_machine(machine: "GuestMachine", path: Path) -> None:
     """Write the state of a machine to a file.
 
     Raises:
@@ -70,7 +71,7 @@ def save_machine(machine: "Machine", path: Path) -> None:
     write_container(path, MAGIC, FORMAT, {"head": json.dumps(head).encode(), **parts})
 
 
-def load_machine(path: Path, make: Callable[[MachineConfiguration], "Machine"]) -> "Machine":
+def load_machine(path: Path, make: Callable[[MachineConfiguration], "_Made"]) -> "_Made":
     """Make a machine in the state that a file has.
 
     Args:
@@ -123,8 +124,8 @@ def _configuration(head: Json) -> MachineConfiguration:
 
 
 def _restored(
-    head: Json, parts: dict[str, bytes], make: Callable[[MachineConfiguration], "Machine"]
-) -> "Machine":
+    head: Json, parts: dict[str, bytes], make: Callable[[MachineConfiguration], "_Made"]
+) -> "_Made":
     machine = make(_configuration(head))
     memory = machine.partition.memory
     for buffer, name, pages in (
