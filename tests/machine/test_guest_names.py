@@ -10,8 +10,11 @@ from tests.guests.kit import Guest, assemble, run_machine
 from tests.guests.layout import DATA, HYPERCALL_PAGE, IDENTITY_TABLES, TABLES
 from tests.trace.kernel_image import AREA, HEAD, KernelImage
 from tests.trace.test_kallsyms import BASE, build
+from tests.trace.test_symbols import build_elf
 
 from hypercall.machine.guest_names import GuestNames
+from hypercall.machine.guest_view import GuestView
+from hypercall.machine.loaders.entry import EntryKind, EntryState, Segment
 from hypercall.machine.machine import Machine
 from hypercall.machine.result import StopReason
 from hypercall.testing.recorder import recording
@@ -93,6 +96,22 @@ def test_a_call_from_a_module_has_the_function_and_the_module() -> None:
     assert machine.symbol(0x10_0000) is None
     ((module, functions),) = machine.modules()
     assert (module, list(functions)) == ("hv_vmbus", [(CODE, "hv_post")])
+
+
+@pytest.mark.parametrize("symbols", [[], [("modules", HEAD, 8, 1), ("start", 0x1000, 8, 2)]])
+def test_an_elf_file_that_names_nothing_leaves_it_to_the_kernel(
+    symbols: list[tuple[str, int, int, int]],
+) -> None:
+    machine = guest(call(CODE), linux())
+    run_machine(machine)
+    view = GuestView(machine.engine, machine.processors, machine.partition)
+    segment = Segment(0, 0, 0, 0)
+    registers = (0x10_0000, 0, 0, 0, 0, 0, segment, segment, 0, 0)
+    view.entry = EntryState(EntryKind.FLAT, *registers, symbols=build_elf(symbols))
+    view.names.note(SITE)
+    assert view.names.lookup(SITE) == f"hv_post+{SITE - CODE:#x} [hv_vmbus]"
+    assert view.names.lookup(0x1004) == ("start+0x4" if symbols else None)
+    assert (view.names.lookup(BASE + 0x12) == "hv_start+0x2") is not bool(symbols)
 
 
 def test_a_place_keeps_its_name_when_its_code_is_gone() -> None:

@@ -117,7 +117,9 @@ class GuestView:
         entry = self.entry
         if entry is not None and entry.symbols is not None:
             with contextlib.suppress(InputError):
-                return symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
+                table = symbols_of_elf(entry.symbols).moved(entry.symbol_slide)
+                if len(table):
+                    return table
         # A kernel says early where system calls enter it; the first call may be a module's.
         context = self._processors.context(self._processors.current)
         entry_point = self._processors.registers.read(context, RegisterName.LSTAR)
