@@ -106,7 +106,7 @@ def test_a_guest_that_survives(image: Path, capsys: pytest.CaptureFixture[str]) 
         (["--each", 0], "--each: 0 points are none"),
         (["--each", "most"], "--each: 'most' is no number: give 1 or more, or all"),
         (["--delay", "5"], "--delay 5 is no time"),
-        (["--check", "maybe"], "--check: there is no 'maybe'"),
+        (["--check", "maybe"], "--check: 'maybe' is neither a value of it"),
         (["--check", "off", "--check-stale"], "--check-stale is a check"),
         (["--factor", 0.5], "--factor: 0.5 is not a number from 1 on"),
         (["--factor", "nan"], "--factor: nan is not"),
@@ -163,6 +163,26 @@ def test_each_command_meets_what_the_sweep_met(
         found = re.search(r"│ +(\d+) │ *\n└", summary)
         assert found is not None
         assert int(found[1]) == row["struck"]
+
+
+def test_a_sweep_from_a_snapshot(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "one-call.hcsnap"
+    with pytest.raises(SystemExit) as leaving:
+        app.main(["run", str(image), "--stop-at", "call:1", "--save", str(saved)])
+    assert leaving.value.code == 0
+    assert command(saved, "--memory", "64M") == 2
+    assert "--memory: a snapshot has its own machine" in capsys.readouterr().err
+    # The first call is done, and what is left does not fail.
+    assert command(saved, "--only", "calls", "--format", "jsonl", "--check", "off") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) >= 2
+    assert all(row["fault"].startswith("call=SendSyntheticClusterIpi,") for row in rows)
+    for row in rows:
+        with pytest.raises(SystemExit):
+            app.main(shlex.split(row["command"])[1:])
+        assert f"{row['virtual_ns'] / 1e9:.3f} s of virtual time" in capsys.readouterr().err
 
 
 def test_rows_for_other_programs(

@@ -111,6 +111,16 @@ def test_how_a_run_went(result: RunResult, console: bytes, outcome: Outcome, det
     assert (verdict.outcome, verdict.detail) == (outcome, detail)
 
 
+def test_a_run_that_goes_on_from_a_snapshot_is_no_longer_than_its_own_part() -> None:
+    later = [
+        Ending(replace(OFF, virtual_ns=10_000_000_000 + part), CONSOLE)
+        for part in (1_000_000_000, 2_000_000_000)
+    ]
+    assert Baseline(later[0]).judge(later[1]).detail == ""
+    baseline = Baseline(later[0], start_ns=10_000_000_000)
+    assert baseline.judge(later[1]).detail == "took 2.0 times as long"
+
+
 def test_where_a_guest_hangs() -> None:
     hung = Ending(RunResult(StopReason.DEADLOCK), CONSOLE, places="VP 0 halted in idle+0x1")
     assert Baseline(GOOD).judge(hung).detail == "deadlock; VP 0 halted in idle+0x1"

@@ -57,7 +57,7 @@ app.command("export")(export_command)
 app.command("replay", cls=CommandWithOptionalValues)(replay_command)
 app.command("report")(report_command)
 app.command("faults")(faults_command)
-app.command("sweep")(sweep_command)
+app.command("sweep", cls=CommandWithOptionalValues)(sweep_command)
 
 
 def _show_version(wanted: bool) -> None:

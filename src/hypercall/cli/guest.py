@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from hypercall.errors import InputError
 from hypercall.machine.result import RunResult
 from hypercall.trace.description import RunDescription
 from hypercall.trace.hub import TraceHub
@@ -226,6 +227,23 @@ class GuestMachine(Protocol):
 
 MachineMaker = Callable[[RunOptions], GuestMachine]
 """Makes the machine that the options ask for; InputError if there can be none."""
+
+
+def origin_of(image: Path | None) -> Origin:
+    """Tell an image from a snapshot.
+
+    Raises:
+        InputError: it is a recording, which has a command of its own.
+    """
+    if image is None or not image.is_file():
+        return "image"
+    # Not at the top, so that the other commands start quickly.
+    from hypercall.recording.recording import is_recording
+    from hypercall.snapshot.snapshot_file import is_snapshot
+
+    if is_recording(image):
+        raise InputError(f"{image} is a recording: do it again with `hypercall replay {image}`")
+    return "snapshot" if is_snapshot(image) else "image"
 
 
 def make_machine(options: RunOptions) -> GuestMachine:

@@ -20,6 +20,10 @@ LARGEST_SEED = (1 << 64) - 1
 MOST_CPUS = 64
 TRACE_FORMATS = ("strace", "jsonl", "perfetto")
 ENTRIES = ("vmlinux", "decompressor")
+_OF_THE_MACHINE = (
+    *("initrd", "append", "cpus", "memory", "seed", "shuffle_vp_index", "time", "like"),
+    *("privileges", "entry"),
+)
 
 # --- what the machine is made of -----------------------------------------------------------------
 
@@ -127,6 +131,20 @@ Save = Annotated[
         help="Where the run stops, save a snapshot; `hypercall run FILE` goes on from it.",
     ),
 ]
+
+
+def check_origin(context: typer.Context, origin: str) -> None:
+    """Find out whether the user wants a machine of a snapshot to be made of something else.
+
+    Args:
+        context: the command's context.
+        origin: what the guest comes from, see `hypercall.cli.guest.Origin`.
+
+    Raises:
+        InputError: there is an option of the machine, and the guest comes from a snapshot.
+    """
+    if origin == "snapshot" and (fixed := given(context, _OF_THE_MACHINE)):
+        raise InputError(f"{fixed[0]}: a snapshot has its own machine: leave it out")
 
 
 def check_machine(

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from hypercall.cli.guest import Origin
 
 
-_FIXED = (
-    *("initrd", "append", "cpus", "memory", "seed", "shuffle_vp_index", "time", "like"),
-    *("privileges", "entry"),
-)
-
-
 def run(
     context: typer.Context,
     image: Annotated[
@@ -113,15 +107,14 @@ def run(
     """
     # Not at the top, so that the other commands start quickly.
     from hypercall.cli.faults import check_faults
-    from hypercall.cli.guest import RunOptions
+    from hypercall.cli.guest import RunOptions, origin_of
     from hypercall.cli.inputs import parse_memory
     from hypercall.cli.session import run_guest
     from hypercall.partition.profiles import DEFAULT_PROFILE
     from hypercall.tour import TOUR_CPUS, TOUR_PRIVILEGES
 
-    origin = _origin(image)
-    if origin == "snapshot" and (fixed := options.given(context, _FIXED)):
-        raise InputError(f"{fixed[0]}: a snapshot has its own machine: leave it out")
+    origin = origin_of(image)
+    options.check_origin(context, origin)
     options.check_trace(trace, trace_format, trace_events)
     if image is None and (initrd is not None or append is not None):
         raise InputError("--initrd and --append are for an image of Linux: give an IMAGE")
@@ -173,22 +166,6 @@ def run(
         record=record,
     )
     raise typer.Exit(run_guest(wanted))
-
-
-def _origin(image: Path | None) -> Origin:
-    """Tell an image from a snapshot.
-
-    Raises:
-        InputError: it is a recording, which has a command of its own.
-    """
-    if image is None or not image.is_file():
-        return "image"
-    from hypercall.recording.recording import is_recording
-    from hypercall.snapshot.snapshot_file import is_snapshot
-
-    if is_recording(image):
-        raise InputError(f"{image} is a recording: do it again with `hypercall replay {image}`")
-    return "snapshot" if is_snapshot(image) else "image"
 
 
 def _check_record(origin: Origin, time: str, gdb: str | None) -> None:

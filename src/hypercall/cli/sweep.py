@@ -24,6 +24,7 @@ from hypercall.cli.options import (
     ShuffleVpIndex,
     check_checks,
     check_machine,
+    check_origin,
     seconds_to_ns,
 )
 from hypercall.cli.sweep_results import (
@@ -51,8 +52,13 @@ _KINDS = ("calls", "interrupts", "messages", "timers", "cpuid", "buffers")
 
 
 def sweep_command(
+    context: typer.Context,
     image: Annotated[
-        Path, typer.Argument(metavar="IMAGE", help="What to boot, as for hypercall run.")
+        Path,
+        typer.Argument(
+            metavar="IMAGE",
+            help="What to boot, as for hypercall run, or a snapshot to go on from.",
+        ),
     ],
     initrd: Initrd = None,
     append: Append = None,
@@ -173,6 +179,10 @@ def sweep_command(
     usage or input, or a guest that fails without faults too, 70 a run of this program failed, 74
     an output could not be written, 130 interrupted; the rows so far are written.
     """
+    # Not at the top, so that the other commands start quickly.
+    from hypercall.cli.guest import origin_of
+
+    check_origin(context, origin_of(image))
     options = _options(
         image, initrd, append, cpus, memory, seed, shuffle_vp_index, like, privileges, entry
     )
@@ -204,7 +214,7 @@ def _options(
     entry: str,
 ) -> RunOptions:
     # Not at the top, so that the other commands start quickly.
-    from hypercall.cli.guest import RunOptions
+    from hypercall.cli.guest import RunOptions, origin_of
     from hypercall.cli.inputs import parse_memory
 
     check_machine(cpus, seed, shuffle_vp_index, like, privileges, entry)
@@ -215,6 +225,7 @@ def _options(
                 raise InputError(f"cannot read the {what} {path} twice: copy it into a file")
     return RunOptions(
         image=image,
+        origin=origin_of(image),
         initrd=initrd,
         append=append,
         cpus=cpus,
@@ -384,7 +395,8 @@ class _Command:
 
         machine = make_machine(self._options)
         assert isinstance(machine, Machine)
-        load_guest(machine, self._options)
+        if self._options.origin == "image":
+            load_guest(machine, self._options)
         return machine
 
     def _resumed(self, output: Path | None) -> dict[str, Row]:

@@ -95,12 +95,13 @@ class Baseline:
         ending: how it ended.
         expected: texts that its console must have; without them all lines that are not the
             kernel's, numbers aside, and its last line without the kernel's time stamp.
+        start_ns: the virtual time at which the runs began.
 
     Raises:
         InputError: the guest fails even without faults, or does not write what is expected.
     """
 
-    def __init__(self, ending: Ending, expected: Sequence[str] = ()) -> None:
+    def __init__(self, ending: Ending, expected: Sequence[str] = (), *, start_ns: int = 0) -> None:
         result = ending.result
         ended = result.reason is StopReason.POWER_OFF
         ended |= result.reason is StopReason.DEBUG_EXIT and not result.exit_code
@@ -112,6 +113,7 @@ class Baseline:
         if ending.complaint is not None:
             raise InputError(f"even without faults the check complains: {ending.complaint}")
         self.result = result
+        self._start = start_ns
         text = _text(ending.console)
         for each in expected:
             if each not in text:
@@ -149,8 +151,9 @@ class Baseline:
         if complaints:
             return Verdict(Outcome.COMPLAINED, _short(complaints[0]))
         notes = [f"says: {line}" for line in new[:1]]
-        if result.virtual_ns > own.virtual_ns * _MUCH_LONGER + _LONGER_NS:
-            notes.append(f"took {result.virtual_ns / own.virtual_ns:.1f} times as long")
+        took, usual = result.virtual_ns - self._start, own.virtual_ns - self._start
+        if took > usual * _MUCH_LONGER + _LONGER_NS:
+            notes.append(f"took {took / usual:.1f} times as long")
         return Verdict(Outcome.SURVIVED, _short(*notes))
 
     def _missing(self, text: str) -> list[str]:

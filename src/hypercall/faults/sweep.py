@@ -227,12 +227,16 @@ class Sweep:
         if PointKind.CPUID in choice.kinds:
             machine.trace.subscribe(read_cpuid, CpuidEvent)
         machine.host_poll = self._poll(machine)
-        result = self._run(machine, settings.limit_ns)
+        # It may go on from a snapshot.
+        start = machine.time_ns
+        result = self._run(machine, start + settings.limit_ns)
         if self.stopped:
             return False
-        self._baseline = Baseline(self._ending(machine, result, console), settings.expected)
+        ending = self._ending(machine, result, console)
+        self._baseline = Baseline(ending, settings.expected, start_ns=start)
         self._good = result.reason, result.exit_code
-        self._limit = max(int(result.virtual_ns * settings.factor), settings.least_ns)
+        most = max(int((result.virtual_ns - start) * settings.factor), settings.least_ns)
+        self._limit = start + most
         self._points = recorder.points(choice, machine.partition.configuration)
         self._places = [
             None if point.place is None else machine.symbol(point.place) or f"{point.place:#x}"
