@@ -224,6 +224,14 @@ class TestBuffers:
         assert run_machine(machine).words(4) == [0, 0, FULL, FULL]
         assert len(port.waiting) == fault.struck == 2
 
+    def test_buffers_of_another_kind_are_left_alone(self) -> None:
+        machine = Guest(f"{POST}\n{put('rax')}\n", memory=MEMORY).machine()
+        ports = machine.partition.ports
+        ports.connect(0x10, ports.create_host_message_port())
+        faults = [machine.inject(f"buffer={kind},size=0") for kind in ("messages", "debug")]
+        assert run_machine(machine).words(1) == [0]
+        assert [fault.struck for fault in faults] == [0, 0]
+
     def test_a_receiver_with_no_buffer_gets_nothing(self) -> None:
         machine = Guest(f"{POST}\n{put('rax')}\n", memory=MEMORY).machine()
         ports = machine.partition.ports
