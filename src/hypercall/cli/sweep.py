@@ -361,7 +361,7 @@ class _Command:
             line.clear()
             for output, _ in self._outputs:
                 output.close()
-        if self._form == "table":
+        if self._form == "table" and rows:
             write_table(sys.stdout, self._run, rows)
             sys.stdout.flush()
         spent = f"In {time.monotonic() - self._started:.1f} s."
