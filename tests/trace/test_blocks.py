@@ -1,10 +1,18 @@
 import io
+import os
 
-from hypercall.trace.blocks import blocks, reads
+import pytest
+
+from hypercall.trace.blocks import blocks, pieces, reads
+
+
+def blocks_of(parts: list[bytes], longest: int, start: bytes = b"") -> list[bytes | None]:
+    found = blocks(pieces(parts), longest, start)
+    return [None if block is None else bytes(block) for block in found]
 
 
 def test_blocks_end_with_lines() -> None:
-    assert list(blocks([b"one\ntw", b"o\nthree\nfo", b"ur"], 100)) == [
+    assert blocks_of([b"one\ntw", b"o\nthree\nfo", b"ur"], 100) == [
         b"one\n",
         b"two\nthree\n",
         b"four",
@@ -12,14 +20,53 @@ def test_blocks_end_with_lines() -> None:
 
 
 def test_nothing_gives_nothing() -> None:
-    assert list(blocks([], 100)) == []
+    assert blocks_of([], 100) == []
 
 
 def test_a_line_without_end_is_left_out() -> None:
     long = b"x" * (101)
-    assert list(blocks([b"a\n", long, long, b"y\nb\n"], 100)) == [b"a\n", None, b"b\n"]
-    assert list(blocks([b"a\n", long, b"end"], 100)) == [b"a\n", None]
+    assert blocks_of([b"a\n", long, long, b"y\nb\n"], 100) == [b"a\n", None, b"b\n"]
+    assert blocks_of([b"a\n", long, b"end"], 100) == [b"a\n", None]
 
 
-def test_reading_part_by_part() -> None:
-    assert b"".join(reads(io.BytesIO(b"x" * 3_000_000))) == b"x" * 3_000_000
+@pytest.mark.parametrize("longest", [100, 3_000_000])
+def test_lines_longer_than_what_is_read_at_once(longest: int) -> None:
+    long = b"x" * 1_000_000
+    found = blocks_of([b"a\n", long, long + b"\nb\n"], longest)
+    if longest == 100:
+        assert found == [b"a\n", None, b"b\n"]
+    else:
+        assert b"".join(block or b"" for block in found) == b"a\n" + long * 2 + b"\nb\n"
+
+
+def test_what_comes_before() -> None:
+    assert blocks_of([b"o\nthree"], 100, b"one\ntw") == [b"one\n", b"two\n", b"three"]
+    assert blocks_of([], 100, b"one") == [b"one"]
+    assert blocks_of([], 2, b"one\n" * 300_000) == [b"one\n" * 300_000]
+
+
+def test_a_stream_is_read_to_its_end() -> None:
+    data = bytes(range(256)) * 10_000
+    found = blocks(reads(io.BytesIO(data)), 1000)
+    assert b"".join(bytes(block) for block in found if block is not None) == data
+
+
+def test_a_pipe_gives_what_it_has() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"one\ntwo\nthr")
+    with open(reading, "rb") as stream:
+        found = blocks(reads(stream), 100)
+        assert bytes(next(found) or b"") == b"one\ntwo\n"
+        os.write(writing, b"ee\n")
+        os.close(writing)
+        assert [bytes(block or b"") for block in found] == [b"three\n"]
+
+
+def test_pieces_fill_what_there_is_room_for() -> None:
+    large = bytes(range(256)) * 10_000
+    read = pieces([memoryview(b"ab"), b"", large])
+    found = bytearray()
+    room = memoryview(bytearray(1000))
+    while count := read(room):
+        found += room[:count]
+    assert bytes(found) == b"ab" + large

@@ -1,45 +1,78 @@
-"""Files in blocks of whole lines, so that a file of any size takes little memory."""
+"""Files in blocks of whole lines, so that a file of any size takes little memory.
+
+All blocks lie in one buffer, one after the other: memory that was just used is much faster than
+memory that is asked for anew, which for a scanner is half of the time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
+
+ReadInto = Callable[[memoryview], int]
+"""Fills a part of a buffer from its start; returns how many bytes, 0 at the end."""
 
 
-def reads(stream: BinaryIO) -> Iterator[bytes]:
-    """Give what a stream has, part by part; a pipe's as soon as it comes."""
-    read = getattr(stream, "read1", stream.read)
-    while part := read(_BLOCK):
-        yield part
+def reads(stream: BinaryIO) -> ReadInto:
+    """Return what gives the bytes of a stream; a pipe's as soon as they come."""
+    read: ReadInto = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
+    return read
 
 
-def blocks(read: Iterable[bytes], longest: int) -> Iterator[bytes | None]:
-    """Join parts to blocks that end with the end of a line, or of everything.
+def pieces(parts: Iterable[bytes | memoryview]) -> ReadInto:
+    """Return what gives the bytes of some parts, one after the other."""
+    source = iter(parts)
+    left = memoryview(b"")
+
+    def read(room: memoryview) -> int:
+        nonlocal left
+        while not left:
+            part = next(source, None)
+            if part is None:
+                return 0
+            left = memoryview(part)
+        count = min(len(left), len(room))
+        room[:count] = left[:count]
+        left = left[count:]
+        return count
+
+    return read
+
+
+def blocks(read: ReadInto, longest: int, start: bytes = b"") -> Iterator[memoryview | None]:
+    """Give blocks that end with the end of a line, or of everything.
 
     Args:
-        read: the parts.
+        read: gives the bytes.
         longest: the most bytes of a line, unless a block holds the whole of it.
+        start: what comes before them.
 
     Yields:
-        Blocks; None for a line that is longer than ``longest``.
+        Blocks, each good until the next; None for a line that is longer than ``longest``.
     """
-    held, dropping = b"", False
-    for part in read:
+    buffer = bytearray(max(len(start), longest) + _BLOCK)
+    view = memoryview(buffer)
+    buffer[: len(start)] = start
+    held, count, dropping = 0, len(start), False
+    while count or (count := read(view[held : held + _BLOCK])):
+        total = held + count
         if dropping:
-            end = part.find(b"\n")
-            if end < 0:
+            begin = buffer.find(b"\n", 0, total) + 1
+            if not begin:
+                count = 0
                 continue
-            part, dropping = part[end + 1 :], False
-        end = part.rfind(b"\n")
-        if end >= 0:
-            yield held + part[: end + 1]
-            held = part[end + 1 :]
-        else:
-            held += part
-        if len(held) > longest:
+            view[: total - begin] = view[begin:total]
+            total -= begin
+            held, dropping = 0, False
+        end = buffer.rfind(b"\n", held, total) + 1
+        if end:
+            yield view[:end]
+            view[: total - end] = view[end:total]
+        held, count = total - end, 0
+        if held > longest:
             yield None
-            held, dropping = b"", True
+            held, dropping = 0, True
     if held:
-        yield held
+        yield view[:held]

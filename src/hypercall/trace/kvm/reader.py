@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hypercall.errors import InputError
-from hypercall.trace.blocks import blocks, reads
+from hypercall.trace.blocks import ReadInto, blocks, pieces, reads
 from hypercall.trace.counts import TraceCounts
 from hypercall.trace.events import Event
 from hypercall.trace.kvm.event_format import common_offsets, layouts
 from hypercall.trace.kvm.events import UNKNOWN_OUTCOME, EventBuilder
 from hypercall.trace.kvm.scan import Calls, Kind, RingSource, TextSource
-from hypercall.trace.kvm.text import LONGEST_LINE, looks_like_text, parts
+from hypercall.trace.kvm.text import LONGEST_LINE, looks_like_text
 from hypercall.trace.kvm.trace_dat import MAGIC, Piece, TraceDat, chunks, read_trace_dat
 from hypercall.trace.kvm.tracepoints import TRACEPOINTS, words
 from hypercall.trace.statistics import Statistics
@@ -169,18 +169,18 @@ class KvmTrace:
         self.damage, self.damaged, self.notes = [], 0, []
         self._others = 0
         if self._header is None:
-            yield from self._run_text(calls, _joined(self._start, reads(self._stream)))
+            yield from self._run_text(calls, reads(self._stream), self._start)
             return
         header = self._header
         self.notes += header.notes
         for piece in header.text:
-            yield from self._run_text(calls, parts(self._chunks(piece, 1)))
+            yield from self._run_text(calls, pieces(chunk for _, chunk in self._chunks(piece, 1)))
         if header.processors:
             yield from self._run_rings(calls, header)
 
-    def _run_text(self, calls: Calls, read: Iterable[bytes]) -> Iterator[None]:
+    def _run_text(self, calls: Calls, read: ReadInto, start: bytes = b"") -> Iterator[None]:
         source = TextSource(words())
-        for block in blocks(read, LONGEST_LINE):
+        for block in blocks(read, LONGEST_LINE, start):
             if block is None:
                 source.too_long()
             else:
@@ -282,11 +282,6 @@ def _detect(start: bytes, name: str) -> str:
         f"{name} is no trace of KVM (trace.dat, or text of tracefs, trace-cmd report or perf"
         f" script): {reason}"
     )
-
-
-def _joined(start: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    yield start
-    yield from rest
 
 
 def _list(numbers: Iterable[int]) -> str:

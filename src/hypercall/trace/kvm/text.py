@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from hypercall.trace.kvm.scan import Calls, TextSource
 from hypercall.trace.kvm.tracepoints import words
 
 LONGEST_LINE = 1 << 16
 """Bytes; a longer line is damage, and left out, unless a block holds the whole of it."""
-
-_BLOCK = 1 << 20
-
-
-def parts(chunks: Iterable[tuple[int, memoryview | bytes]]) -> Iterator[bytes]:
-    """Give chunks of a larger file part by part."""
-    for _, chunk in chunks:
-        for at in range(0, len(chunk), _BLOCK):
-            yield bytes(chunk[at : at + _BLOCK])
 
 
 def looks_like_text(start: bytes) -> bool:
