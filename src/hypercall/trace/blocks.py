@@ -6,6 +6,7 @@ memory that is asked for anew, which for a scanner is half of the time.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
@@ -17,8 +18,10 @@ ReadInto = Callable[[memoryview], int]
 
 def reads(stream: BinaryIO) -> ReadInto:
     """Return what gives the bytes of a stream; a pipe's as soon as they come."""
-    read: ReadInto = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
-    return read
+    if isinstance(stream, io.BufferedIOBase):
+        return stream.readinto1
+    # Not everything that can be read can also fill a buffer.
+    return pieces(iter(lambda: stream.read(_BLOCK), b""))
 
 
 def pieces(parts: Iterable[bytes | memoryview]) -> ReadInto:
