@@ -36,6 +36,8 @@ cdef struct Counter:
     uint64_t first
     uint64_t last
     uint64_t total
+    # Whether the name of the site is known, or there are too many names.
+    bint named
 
 
 cdef class LineCounter:
@@ -103,7 +105,7 @@ cdef class LineCounter:
         cdef uint64_t time, duration, code, result = 0, site = 0, flags = 0, ignored
         cdef const char *symbol = NULL
         cdef const char *stop
-        cdef Py_ssize_t length
+        cdef Py_ssize_t length = 0
         if not _word(&at, end, '{"event":"hypercall","time_ns":', 31) or not _decimal(&at, end, &time):
             return False
         if not _word(&at, end, ',"vp":', 6) or not _decimal(&at, end, &ignored):
@@ -182,9 +184,7 @@ cdef class LineCounter:
             at = stop + 1
         if at != end:
             return False
-        if symbol != NULL and site not in self.symbols and len(self.symbols) < MOST_SYMBOLS:
-            self.symbols[site] = symbol[:length]
-        return self._count(code | flags << 16, result, site, time, duration)
+        return self._count(code | flags << 16, result, site, time, duration, symbol, length)
 
     cdef int _fault(self, bytes text) except -2:
         if text in self._faults:
@@ -195,7 +195,7 @@ cdef class LineCounter:
         return len(self._faults) - 1
 
     cdef bint _count(self, uint64_t call, uint64_t result, uint64_t site, uint64_t time,
-                     uint64_t duration) except -1:
+                     uint64_t duration, const char *symbol, Py_ssize_t length) except -1:
         cdef uint64_t status = result & 0xFFFF
         cdef uint64_t mixed = (call ^ call >> 16) * 31 + status * 17 + (site ^ site >> 9) * 7
         cdef int slot = <int>(mixed & 511)
@@ -228,6 +228,10 @@ cdef class LineCounter:
                 at = found
             self._near[slot] = at
         counter = &self._counters[at]
+        if symbol != NULL and not counter.named:
+            counter.named = True
+            if site not in self.symbols and len(self.symbols) < MOST_SYMBOLS:
+                self.symbols[site] = symbol[:length]
         counter.count += 1
         counter.total += duration
         if not call >> 16 & CONTINUED:
