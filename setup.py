@@ -43,6 +43,7 @@ setup(
             Extension(
                 "hypercall.trace.jsonl_scan",
                 ["src/hypercall/trace/jsonl_scan.pyx"],
+                depends=["src/hypercall/trace/strace_lines.pxi"],
                 define_macros=[("_GNU_SOURCE", "1")],
                 extra_compile_args=["-O3", "-Wno-unused-function"],
             ),

@@ -44,7 +44,7 @@ def pieces(parts: Iterable[bytes | memoryview]) -> ReadInto:
     return read
 
 
-def blocks(read: ReadInto, longest: int, start: bytes = b"") -> Iterator[memoryview | None]:
+def blocks(read: ReadInto, longest: int, start: bytes = b"") -> Iterator[memoryview | int]:
     """Give blocks that end with the end of a line, or of everything.
 
     Args:
@@ -53,29 +53,31 @@ def blocks(read: ReadInto, longest: int, start: bytes = b"") -> Iterator[memoryv
         start: what comes before them.
 
     Yields:
-        Blocks, each good until the next; None for a line that is longer than ``longest``.
+        Blocks, each good until the next; for a line that is longer than ``longest`` its size.
     """
     buffer = bytearray(max(len(start), longest) + _BLOCK)
     view = memoryview(buffer)
     buffer[: len(start)] = start
-    held, count, dropping = 0, len(start), False
+    held, count, dropped = 0, len(start), 0
     while count or (count := read(view[held : held + _BLOCK])):
         total = held + count
-        if dropping:
+        if dropped:
             begin = buffer.find(b"\n", 0, total) + 1
             if not begin:
-                count = 0
+                dropped, count = dropped + total, 0
                 continue
+            yield dropped + begin
             view[: total - begin] = view[begin:total]
             total -= begin
-            held, dropping = 0, False
+            held, dropped = 0, 0
         end = buffer.rfind(b"\n", held, total) + 1
         if end:
             yield view[:end]
             view[: total - end] = view[end:total]
         held, count = total - end, 0
         if held > longest:
-            yield None
-            held, dropping = 0, True
+            held, dropped = 0, held
     if held:
         yield view[:held]
+    elif dropped:
+        yield dropped

@@ -65,7 +65,7 @@ def count_lines(stream: BinaryIO) -> LineCounts:
     counts = found.counts
     first, last = (1 << 64) - 1, 0
     for block in blocks(reads(stream), LONGEST_LINE):
-        if block is None:
+        if isinstance(block, int):
             counter.skip()
             _add_damage(found, counter.line, f"the line is longer than {LONGEST_LINE} bytes")
             continue

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 class LineCounter:
     line: int
     first: int
@@ -9,3 +11,14 @@ class LineCounter:
     def counters(
         self,
     ) -> list[tuple[int, int | None, bytes | None, bool, int | None, int, int, int, int, int]]: ...
+
+class LineTexts:
+    line: int
+    offset: int
+    def __init__(
+        self,
+        other: Callable[[int, int, bytes, int], tuple[bytes, bytes | None]],
+        symbols: dict[int, str],
+    ) -> None: ...
+    def skip(self, size: int) -> None: ...
+    def feed(self, block: bytes | memoryview) -> bytes: ...

@@ -1,13 +1,13 @@
 # cython: language_level=3, boundscheck=False, cdivision=True, profile=False
-"""Counts the hypercalls in lines of JSON, as `hypercall.trace.jsonl` writes them.
+"""Counts the hypercalls in lines of JSON, as `hypercall.trace.jsonl` writes them, or shows them.
 
 A line that has the writer's order of keys is read here, without building anything; any other is
 handed back. The bytes are a stranger's: each read is preceded by a comparison with the end.
 """
 
-from libc.stdint cimport UINT64_MAX, int32_t, uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcmp, memset
+from libc.stdint cimport UINT64_MAX, int32_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 cdef extern from "string.h" nogil:
     void *memmem(const void *haystack, size_t size, const void *needle, size_t length)
@@ -38,6 +38,19 @@ cdef struct Counter:
     uint64_t total
     # Whether the name of the site is known, or there are too many names.
     bint named
+
+
+cdef struct Start:
+    # What a line says before the call itself.
+    uint64_t time
+    uint64_t vp
+    uint64_t vtl
+    uint64_t rip
+    uint64_t site
+    bint has_site
+    const char *symbol
+    Py_ssize_t length
+    uint64_t duration
 
 
 cdef class LineCounter:
@@ -102,38 +115,13 @@ cdef class LineCounter:
 
     cdef bint _call(self, const char *at, const char *end) except -1:
         """Count a line if it is of a hypercall and in the writer's form."""
-        cdef uint64_t time, duration, code, result = 0, site = 0, flags = 0, ignored
-        cdef const char *symbol = NULL
+        cdef uint64_t code, result = 0, flags = 0, ignored
+        cdef Start start
         cdef const char *stop
-        cdef Py_ssize_t length = 0
-        if not _word(&at, end, '{"event":"hypercall","time_ns":', 31) or not _decimal(&at, end, &time):
+        if not read_start(&at, end, &start):
             return False
-        if not _word(&at, end, ',"vp":', 6) or not _decimal(&at, end, &ignored):
-            return False
-        if not _word(&at, end, ',"vtl":', 7) or not _decimal(&at, end, &ignored):
-            return False
-        if not _word(&at, end, ',"rip":"0x', 10) or not _hexadecimal(&at, end, &ignored):
-            return False
-        if not _word(&at, end, ',"call_site":', 13):
-            return False
-        if not _word(&at, end, 'null', 4):
-            if not _word(&at, end, '"0x', 3) or not _hexadecimal(&at, end, &site):
-                return False
+        if start.has_site:
             flags |= HAS_SITE
-        if not _word(&at, end, ',"symbol":', 10):
-            return False
-        if not _word(&at, end, 'null', 4):
-            if at >= end or at[0] != 34:
-                return False
-            symbol = at + 1
-            at = <const char *>memchr(symbol, 34, end - symbol)
-            # A name has no characters that are escaped.
-            if at == NULL or memchr(symbol, 92, at - symbol) != NULL:
-                return False
-            length = at - symbol
-            at += 1
-        if not _word(&at, end, ',"duration_ns":', 15) or not _decimal(&at, end, &duration):
-            return False
         if not _word(&at, end, ',"call":"', 9):
             return False
         stop = <const char *>memchr(at, 34, end - at)
@@ -184,7 +172,7 @@ cdef class LineCounter:
             at = stop + 1
         if at != end:
             return False
-        return self._count(code | flags << 16, result, site, time, duration, symbol, length)
+        return self._count(code | flags << 16, result, &start)
 
     cdef int _fault(self, bytes text) except -2:
         if text in self._faults:
@@ -194,8 +182,8 @@ cdef class LineCounter:
         self._faults.append(text)
         return len(self._faults) - 1
 
-    cdef bint _count(self, uint64_t call, uint64_t result, uint64_t site, uint64_t time,
-                     uint64_t duration, const char *symbol, Py_ssize_t length) except -1:
+    cdef bint _count(self, uint64_t call, uint64_t result, Start *start) except -1:
+        cdef uint64_t site = start.site, time = start.time
         cdef uint64_t status = result & 0xFFFF
         cdef uint64_t mixed = (call ^ call >> 16) * 31 + status * 17 + (site ^ site >> 9) * 7
         cdef int slot = <int>(mixed & 511)
@@ -228,12 +216,12 @@ cdef class LineCounter:
                 at = found
             self._near[slot] = at
         counter = &self._counters[at]
-        if symbol != NULL and not counter.named:
+        if start.symbol != NULL and not counter.named:
             counter.named = True
             if site not in self.symbols and len(self.symbols) < MOST_SYMBOLS:
-                self.symbols[site] = symbol[:length]
+                self.symbols[site] = start.symbol[:start.length]
         counter.count += 1
-        counter.total += duration
+        counter.total += start.duration
         if not call >> 16 & CONTINUED:
             counter.reps += result >> 32 & 0xFFF
         if time < counter.first:
@@ -271,6 +259,43 @@ cdef class LineCounter:
                 self._counters[at].total,
             ))
         return found
+
+
+cdef bint read_start(const char **place, const char *end, Start *start) noexcept:
+    """Go past what comes before the call itself, if it is in the writer's form."""
+    cdef const char *at = place[0]
+    cdef const char *stop
+    start.site = 0
+    start.has_site = False
+    start.symbol = NULL
+    start.length = 0
+    if not _word(&at, end, '{"event":"hypercall","time_ns":', 31) \
+            or not _decimal(&at, end, &start.time) \
+            or not _word(&at, end, ',"vp":', 6) or not _decimal(&at, end, &start.vp) \
+            or not _word(&at, end, ',"vtl":', 7) or not _decimal(&at, end, &start.vtl) \
+            or not _word(&at, end, ',"rip":"0x', 10) or not _hexadecimal(&at, end, &start.rip) \
+            or not _word(&at, end, ',"call_site":', 13):
+        return False
+    if not _word(&at, end, 'null', 4):
+        if not _word(&at, end, '"0x', 3) or not _hexadecimal(&at, end, &start.site):
+            return False
+        start.has_site = True
+    if not _word(&at, end, ',"symbol":', 10):
+        return False
+    if not _word(&at, end, 'null', 4):
+        if at >= end or at[0] != 34:
+            return False
+        start.symbol = at + 1
+        stop = <const char *>memchr(start.symbol, 34, end - start.symbol)
+        # A name has no characters that are escaped.
+        if stop == NULL or memchr(start.symbol, 92, stop - start.symbol) != NULL:
+            return False
+        start.length = stop - start.symbol
+        at = stop + 1
+    if not _word(&at, end, ',"duration_ns":', 15) or not _decimal(&at, end, &start.duration):
+        return False
+    place[0] = at
+    return start.vp < <uint64_t>1 << 32 and start.vtl < 16
 
 
 cdef inline bint _word(const char **place, const char *end, const char *word, int length) noexcept:
@@ -311,7 +336,8 @@ cdef inline bint _decimal(const char **place, const char *end, uint64_t *number)
         at += 1
     number[0] = value
     place[0] = at
-    return at > start
+    # No number of JSON begins with a zero but zero itself.
+    return at - start == 1 or (at > start and start[0] != 48)
 
 
 cdef inline bint _hexadecimal(const char **place, const char *end, uint64_t *number) noexcept:
@@ -332,3 +358,215 @@ cdef inline bint _hexadecimal(const char **place, const char *end, uint64_t *num
     number[0] = value
     place[0] = at + 1
     return True
+
+
+include "strace_lines.pxi"
+
+
+cdef enum:
+    # The texts that are kept: so many sets of so many.
+    SETS = 4096
+    WAYS = 2
+    LONGEST_KEY = 4096
+    LONGEST_TEXT = 4096
+    LONGEST_NAME = 1024
+    NEAR_NAMES = 1024
+
+cdef struct Kept:
+    uint64_t hash
+    # What a line says of the call itself, and right behind it the text of that.
+    char *key
+    uint32_t key_size
+    uint32_t text_size
+
+
+cdef class LineTexts:
+    """Shows lines as `hypercall.trace.strace` does.
+
+    The call itself, apart from when and where it was made, is decoded by the function that this is
+    given; equal calls are equal bytes in their lines, and decoded once.
+    """
+
+    cdef Kept *_kept
+    cdef Written _written
+    cdef object _other
+    cdef dict _symbols
+    cdef uint64_t _near_sites[NEAR_NAMES]
+    cdef list _near_names
+    cdef readonly uint64_t line
+    cdef readonly uint64_t offset
+
+    def __cinit__(self):
+        self._written.data = NULL
+        self._written.used = self._written.room = 0
+        self._kept = <Kept *>calloc(SETS * WAYS, sizeof(Kept))
+        if self._kept == NULL:
+            raise MemoryError
+
+    def __init__(self, other, dict symbols):
+        """Show lines.
+
+        Args:
+            other: called for a line whose text is not known: with its number, its offset in the
+                file, its bytes, and where in them the call itself begins, or -1 where it is not in
+                the writer's form. It returns the whole line of text, and the text of the call
+                alone if that is all there is to know of it, or None.
+            symbols: the names of addresses that were read so far; shared with ``other``.
+        """
+        self._other = other
+        self._symbols = symbols
+        self._near_names = [None] * NEAR_NAMES
+        self.line = 0
+        self.offset = 0
+
+    def __dealloc__(self):
+        cdef int index
+        for index in range(SETS * WAYS):
+            free(self._kept[index].key)
+        free(self._kept)
+        free(self._written.data)
+
+    def skip(self, uint64_t size):
+        """Count a line of so many bytes that is not looked at."""
+        self.line += 1
+        self.offset += size
+
+    def feed(self, const unsigned char[::1] block):
+        """Show whole lines.
+
+        Args:
+            block: lines; the last need not end.
+
+        Returns:
+            Their text.
+        """
+        cdef const char *at
+        cdef const char *end
+        cdef const char *stop
+        cdef const char *next
+        if block.shape[0] == 0:
+            return b""
+        at = <const char *>&block[0]
+        end = at + block.shape[0]
+        self._written.used = 0
+        while at < end:
+            stop = <const char *>memchr(at, 10, end - at)
+            next = end if stop == NULL else stop + 1
+            self.line += 1
+            self._show(at, end if stop == NULL else stop, next)
+            self.offset += next - at
+            at = next
+        return self._written.data[:self._written.used]
+
+    cdef int _show(self, const char *at, const char *end, const char *next) except -1:
+        cdef const char *call = at
+        cdef Start start
+        cdef Kept *kept = NULL
+        cdef uint64_t mixed = 0
+        cdef Py_ssize_t size = -1
+        cdef bint simple = read_start(&call, end, &start) and is_plain(start.symbol, start.length)
+        if simple:
+            size = end - call
+            if size > LONGEST_KEY:
+                simple = False
+        if simple:
+            mixed = mix(call, size)
+            kept = self._find(mixed, call, size)
+            if kept != NULL:
+                make_room(&self._written, AROUND_TEXTS + kept.text_size + LONGEST_NAME)
+                put_position(&self._written, start.time, start.vp, start.vtl)
+                put_text(&self._written, kept.key + kept.key_size, kept.text_size)
+                put_duration(&self._written, start.duration)
+                self._put_site(&start)
+                put_letter(&self._written, 10)
+                return 0
+        line, text = self._other(self.line, self.offset, at[:next - at],
+                                 call - at if simple else -1)
+        self._append(line)
+        if text is not None and len(text) <= LONGEST_TEXT:
+            self._keep(mixed, call, size, text)
+        return 0
+
+    cdef int _append(self, bytes line) except -1:
+        cdef const char *text = line
+        make_room(&self._written, len(line))
+        put_text(&self._written, text, len(line))
+        return 0
+
+    cdef int _put_site(self, Start *start) except -1:
+        cdef uint64_t address = start.site if start.has_site else start.rip
+        cdef int slot = <int>((address ^ address >> 10 ^ address >> 20) & (NEAR_NAMES - 1))
+        cdef bytes shown
+        name = self._near_names[slot]
+        if name is None or self._near_sites[slot] != address:
+            if start.has_site and start.symbol != NULL and address not in self._symbols \
+                    and len(self._symbols) < MOST_SYMBOLS:
+                self._symbols[address] = start.symbol[:start.length].decode("ascii")
+            name = self._symbols.get(address)
+            if not address or not name or len(name) > LONGEST_NAME // 4:
+                if not address:
+                    return 0
+                if name:
+                    shown = f"  [{name}]".encode("utf-8", "replace")
+                    self._append(shown)
+                    make_room(&self._written, AROUND_TEXTS)
+                else:
+                    put_address(&self._written, address)
+                return 0
+            name = f"  [{name}]".encode("utf-8", "replace")
+            # A name that an address has once it keeps.
+            self._near_names[slot] = name
+            self._near_sites[slot] = address
+        shown = name
+        put_text(&self._written, <const char *>shown, len(shown))
+        return 0
+
+    cdef Kept *_find(self, uint64_t mixed, const char *call, Py_ssize_t size) noexcept:
+        cdef Kept *kept = &self._kept[mixed % SETS * WAYS]
+        cdef int way
+        for way in range(WAYS):
+            if kept[way].key != NULL and kept[way].hash == mixed and kept[way].key_size == size \
+                    and memcmp(kept[way].key, call, size) == 0:
+                return &kept[way]
+        return NULL
+
+    cdef int _keep(self, uint64_t mixed, const char *call, Py_ssize_t size, bytes text) except -1:
+        cdef Kept *kept = &self._kept[mixed % SETS * WAYS]
+        cdef char *key = <char *>malloc(size + len(text))
+        if key == NULL:
+            raise MemoryError
+        # The newest of a set is its first, and the last goes.
+        free(kept[WAYS - 1].key)
+        kept[1] = kept[0]
+        memcpy(key, call, size)
+        memcpy(key + size, <const char *>text, len(text))
+        kept.hash = mixed
+        kept.key = key
+        kept.key_size = <uint32_t>size
+        kept.text_size = <uint32_t>len(text)
+        return 0
+
+
+cdef bint is_plain(const char *text, Py_ssize_t size) noexcept:
+    """Whether a text of JSON has no character that JSON does not allow, or that is not ASCII."""
+    cdef Py_ssize_t index
+    for index in range(size):
+        if not 32 <= text[index] < 127:
+            return False
+    return True
+
+
+cdef uint64_t mix(const char *data, Py_ssize_t size) noexcept:
+    """A number that differs for different bytes, mostly."""
+    cdef uint64_t value = 0x9E3779B97F4A7C15 ^ <uint64_t>size, word
+    cdef Py_ssize_t at = 0
+    while at + 8 <= size:
+        memcpy(&word, data + at, 8)
+        value = (value ^ word) * <uint64_t>0xFF51AFD7ED558CCD
+        value ^= value >> 29
+        at += 8
+    if at < size:
+        word = 0
+        memcpy(&word, data + at, size - at)
+        value = (value ^ word) * <uint64_t>0xFF51AFD7ED558CCD
+    return value ^ value >> 32

@@ -82,6 +82,7 @@ class TraceReader:
         events: how many events were read so far.
         damages: the first :data:`MOST_DAMAGES` places that could not be read, in their order.
         damage_count: how many such places there were.
+        symbols: the names of addresses that were read so far.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -99,7 +100,7 @@ class TraceReader:
         self.damages: list[Damage] = []
         self.damage_count = 0
         self._stream = stream
-        self._symbols: dict[int, str] = {}
+        self.symbols: dict[int, str] = {}
         # The description is known from the start, as far as it is where it belongs.
         lines = self._lines()
         first = next(lines, None)
@@ -113,7 +114,7 @@ class TraceReader:
 
         A trace has names of call sites; those that were read so far are known.
         """
-        return self._symbols.get(address)
+        return self.symbols.get(address)
 
     def __iter__(self) -> Iterator[Event]:
         """Read the events in their order.
@@ -123,22 +124,41 @@ class TraceReader:
             OSError: the stream cannot be read.
         """
         for number, start, line in self._source:
-            if not line.strip():
-                continue
-            try:
-                event = self._event(line)
-            except json.JSONDecodeError as error:
-                if error.pos >= len(line.rstrip()) and not line.endswith(b"\n"):
-                    self._damaged(number, start + error.pos, "the line ends in the middle")
-                else:
-                    self._damaged(number, start + error.pos, f"this is no JSON: {error.msg}")
-            except (ValueError, RecursionError) as error:
-                text = "it is nested too deeply" if isinstance(error, RecursionError) else error
-                self._damaged(number, start, str(text))
+            event = self.read_line(number, start, line)
+            if event is not None:
+                yield event
+
+    def read_line(self, number: int, start: int, line: bytes) -> Event | None:
+        """Read one line; what is wrong with it is kept in `damages`.
+
+        Args:
+            number: its number in the file, from 1.
+            start: its offset in the file.
+            line: the line, with its end.
+
+        Returns:
+            The event, or None of a line that has none.
+
+        Raises:
+            InputError: the rest of the file was written in a newer format.
+        """
+        if not line.strip():
+            return None
+        try:
+            event = self._event(line)
+        except json.JSONDecodeError as error:
+            if error.pos >= len(line.rstrip()) and not line.endswith(b"\n"):
+                self._damaged(number, start + error.pos, "the line ends in the middle")
             else:
-                if event is not None:
-                    self.events += 1
-                    yield event
+                self._damaged(number, start + error.pos, f"this is no JSON: {error.msg}")
+        except (ValueError, RecursionError) as error:
+            text = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            self._damaged(number, start, str(text))
+        else:
+            if event is not None:
+                self.events += 1
+            return event
+        return None
 
     def _damaged(self, line: int, byte: int, reason: str) -> None:
         self.damage_count += 1
@@ -159,7 +179,11 @@ class TraceReader:
             while line and not line.endswith(b"\n"):
                 line = read(_CHUNK)
                 offset += len(line)
-            self._damaged(number, start, f"the line is longer than {LONGEST_LINE} bytes")
+            self.leave_out(number, start)
+
+    def leave_out(self, number: int, start: int) -> None:
+        """Take note of a line that is too long."""
+        self._damaged(number, start, f"the line is longer than {LONGEST_LINE} bytes")
 
     def _event(self, line: bytes) -> Event | None:
         # Characters beyond ASCII are escaped by the writer, so bytes and characters are the same.
@@ -195,10 +219,10 @@ class TraceReader:
 
     def _remember_symbol(self, position: Position, name: Any) -> None:
         address = position.place
-        if not isinstance(name, str) or address in self._symbols:
+        if not isinstance(name, str) or address in self.symbols:
             return
-        if len(self._symbols) < MOST_SYMBOLS:
-            self._symbols[address] = name
+        if len(self.symbols) < MOST_SYMBOLS:
+            self.symbols[address] = name
 
 
 def open_trace(path: Path) -> TraceReader:

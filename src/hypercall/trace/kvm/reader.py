@@ -181,7 +181,7 @@ class KvmTrace:
     def _run_text(self, calls: Calls, read: ReadInto, start: bytes = b"") -> Iterator[None]:
         source = TextSource(words())
         for block in blocks(read, LONGEST_LINE, start):
-            if block is None:
+            if isinstance(block, int):
                 source.too_long()
             else:
                 source.feed(block, calls)
