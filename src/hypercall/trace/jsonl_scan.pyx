@@ -7,7 +7,7 @@ handed back. The bytes are a stranger's: each read is preceded by a comparison w
 
 from libc.stdint cimport UINT64_MAX, int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memmove, memset
 
 cdef extern from "string.h" nogil:
     void *memmem(const void *haystack, size_t size, const void *needle, size_t length)
@@ -365,8 +365,8 @@ include "strace_lines.pxi"
 
 cdef enum:
     # The texts that are kept: so many sets of so many.
-    SETS = 4096
-    WAYS = 2
+    SETS = 2048
+    WAYS = 4
     LONGEST_KEY = 4096
     LONGEST_TEXT = 4096
     LONGEST_NAME = 1024
@@ -537,7 +537,7 @@ cdef class LineTexts:
             raise MemoryError
         # The newest of a set is its first, and the last goes.
         free(kept[WAYS - 1].key)
-        kept[1] = kept[0]
+        memmove(&kept[1], &kept[0], (WAYS - 1) * sizeof(Kept))
         memcpy(key, call, size)
         memcpy(key + size, <const char *>text, len(text))
         kept.hash = mixed
@@ -558,15 +558,17 @@ cdef bint is_plain(const char *text, Py_ssize_t size) noexcept:
 
 cdef uint64_t mix(const char *data, Py_ssize_t size) noexcept:
     """A number that differs for different bytes, mostly."""
-    cdef uint64_t value = 0x9E3779B97F4A7C15 ^ <uint64_t>size, word
+    cdef uint64_t value = <uint64_t>size, word = 0
     cdef Py_ssize_t at = 0
-    while at + 8 <= size:
-        memcpy(&word, data + at, 8)
-        value = (value ^ word) * <uint64_t>0xFF51AFD7ED558CCD
-        value ^= value >> 29
+    while at < size:
+        if at + 8 <= size:
+            memcpy(&word, data + at, 8)
+        else:
+            word = 0
+            memcpy(&word, data + at, size - at)
+        value = (value ^ word) * <uint64_t>0x9E3779B97F4A7C15
+        # The high bits, in which all of the word is, come down.
+        value ^= value >> 32
         at += 8
-    if at < size:
-        word = 0
-        memcpy(&word, data + at, size - at)
-        value = (value ^ word) * <uint64_t>0xFF51AFD7ED558CCD
-    return value ^ value >> 32
+    value *= <uint64_t>0xFF51AFD7ED558CCD
+    return value ^ value >> 33
