@@ -18,6 +18,8 @@ def unicorn_folder() -> Path:
 UNICORN = unicorn_folder()
 SOURCES = Path("src/hypercall/cpu/unicorn")
 SCANNER = Path("src/hypercall/trace/kvm")
+# Part of both scanners.
+LINES = Path("src/hypercall/trace/strace_lines.pxi")
 
 setup(
     ext_modules=cythonize(
@@ -37,13 +39,13 @@ setup(
             Extension(
                 "hypercall.trace.kvm.scan",
                 [str(SCANNER / "scan.pyx")],
-                depends=sorted(str(path) for path in SCANNER.glob("*.pxi")),
+                depends=sorted(str(path) for path in [*SCANNER.glob("*.pxi"), LINES]),
                 extra_compile_args=["-O3", "-Wno-unused-function"],
             ),
             Extension(
                 "hypercall.trace.jsonl_scan",
                 ["src/hypercall/trace/jsonl_scan.pyx"],
-                depends=["src/hypercall/trace/strace_lines.pxi"],
+                depends=[str(LINES)],
                 define_macros=[("_GNU_SOURCE", "1")],
                 extra_compile_args=["-O3", "-Wno-unused-function"],
             ),

@@ -2,6 +2,7 @@ import io
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hypercall.errors import InputError
 from hypercall.trace.events import Event
 from hypercall.trace.kvm.reader import KvmTrace, open_kvm_trace
 from hypercall.trace.statistics import Statistics
+from hypercall.trace.strace import StraceWriter
 
 TRACE_CMD = shutil.which("trace-cmd")
 
@@ -113,6 +115,65 @@ def test_counting_agrees_with_the_events(name: str, expected: list[Event], tmp_p
     assert counts.records["kvm_inj_virq"] == 41
     assert counts.others == 1
     assert counts.span_ns == ENTRIES[-2].time - ENTRIES[0].time
+
+
+def slowly(trace: KvmTrace, pids: list[int] | None = None) -> bytes:
+    """The text of a trace by way of its events."""
+    parts: list[str] = []
+    writer = StraceWriter(parts.append, lambda address: None)
+    for event in trace.events(pids):
+        writer.write(event)
+    return "".join(parts).encode()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_text_is_that_of_the_events(name: str, tmp_path: Path) -> None:
+    trace = opened(tmp_path, FILES[name]())
+    for pids in (None, [4001], [1]):
+        assert b"".join(trace.text(pids)) == slowly(trace, pids)
+    assert slowly(trace).count(b"\n") == 40 * 2 + 17
+
+
+@st.composite
+def random_entries(draw: st.DrawFn) -> list[Entry]:
+    """Tracepoints of some threads, in any order, with what repeats itself and what does not."""
+    entries: list[Entry] = []
+    time = draw(st.sampled_from([5, 3_600_000_000_123]))
+    names = st.sampled_from(
+        ["kvm_hv_hypercall", "kvm_hv_hypercall", "kvm_hv_hypercall_done", "kvm_exit", "kvm_entry"]
+        + [name for name in POINTS if name.startswith("kvm_")]
+    )
+    for _ in range(draw(st.integers(1, 60))):
+        time += draw(st.sampled_from([0, 1, 999, 1050, 999_950, 1_000_500, 2_000_000_000]))
+        vcpu, name = draw(st.integers(0, 3)), draw(names)
+        values = {
+            field: draw(st.sampled_from([0, 1, 2, 3, 0xB, 0x7000, 0xFFFFFFFF]))
+            for _, field in POINTS[name].fields
+        }
+        if "code" in values:
+            values["code"] = draw(st.sampled_from([2, 3, 0xB, 0x13, 0x14, 0x15, 0x5C, 0xBEEF]))
+        if "vcpu_id" in values:
+            values["vcpu_id"] = vcpu
+        if "exit_reason" in values:
+            values["exit_reason"], values["isa"] = draw(st.sampled_from([(12, 1), (18, 1)]))
+        task = draw(st.sampled_from([f"CPU {vcpu}/KVM", "qemu"]))
+        entries.append(Entry(time, 4000 + vcpu, vcpu, name, values, task))
+    return entries
+
+
+@settings(max_examples=120, deadline=None)
+@given(random_entries(), st.booleans())
+def test_text_of_any_trace(entries: list[Entry], binary: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        data = trace_dat(entries) if binary else ftrace(entries, digits=9)
+        trace = opened(Path(folder), data)
+        notes: list[list[str]] = []
+        texts = []
+        for quickly in (True, False):
+            texts.append(b"".join(trace.text()) if quickly else slowly(trace))
+            notes.append(trace.notes)
+        assert texts[0] == texts[1]
+        assert notes[0] == notes[1]
 
 
 def test_older_kernels(tmp_path: Path) -> None:

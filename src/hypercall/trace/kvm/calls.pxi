@@ -1,24 +1,5 @@
 # Joins rows to calls, which are counted, or handed on as longer rows. Part of scan.pyx.
 
-cdef struct Thread:
-    int64_t pid
-    int64_t vcpu
-    int state
-    bint exited
-    bint entries
-    uint64_t exit_time
-    uint64_t rip
-    uint64_t entered
-    uint64_t called
-    uint64_t answered
-    uint64_t call_rip
-    uint64_t result
-    bint has_result
-    uint32_t known
-    uint64_t call[FIELDS]
-    int detail
-    uint64_t details[FIELDS]
-
 cdef struct Counter:
     uint64_t key
     uint64_t count
@@ -47,6 +28,9 @@ cdef class Calls:
     cdef dict _owners
     cdef object _only
     cdef list _rows
+    cdef Texts _texts
+    # Whether all is looked at, not calls alone.
+    cdef bint _all
     cdef readonly uint64_t rows
     cdef readonly object shared
     cdef readonly bint crowded
@@ -62,19 +46,22 @@ cdef class Calls:
         self._first = UINT64_MAX
         self._last = 0
 
-    def __init__(self, bint collect, only=None, names=()):
+    def __init__(self, bint collect, only=None, names=(), Texts texts=None):
         """Join rows.
 
         Args:
             collect: gather rows for `take`, rather than count calls.
             only: the thread ids to heed, or None for all.
             names: pairs of a thread id and the virtual processor that it is known to run.
+            texts: gets what would be rows.
         """
         self._by_pid = {}
         self._by_key = {}
         self._owners = {}
         self._only = None if only is None else frozenset(only)
         self._rows = [] if collect else None
+        self._texts = texts
+        self._all = collect or texts is not None
         self.shared = None
         for pid, vcpu in names:
             thread = self._thread(pid)
@@ -109,6 +96,7 @@ cdef class Calls:
             memset(&self._threads[at], 0, sizeof(Thread))
             self._threads[at].pid = pid
             self._threads[at].vcpu = -1
+            self._threads[at].seen = -1
             self._by_pid[pid] = at
         else:
             at = found
@@ -181,7 +169,7 @@ cdef class Calls:
             thread.exited = True
             thread.exit_time = row.time
             thread.rip = row.values[EXIT_RIP]
-            if self._rows is not None and (
+            if self._all and (
                 row.values[EXIT_ISA] == ISA_VMX and row.values[EXIT_REASON] & 0xFFFF == VMX_HLT
                 or row.values[EXIT_ISA] == ISA_SVM and row.values[EXIT_REASON] == SVM_HLT
             ):
@@ -190,37 +178,29 @@ cdef class Calls:
             if thread.state == CALLED:
                 thread.detail = kind
                 memcpy(thread.details, row.values, sizeof(row.values))
-        elif self._rows is not None:
+        elif self._all:
             self._collect(row, thread)
         return 0
 
     cdef int _collect(self, Row *row, Thread *thread) except -1:
-        cdef int each
-        values = [row.kind, row.time, row.pid, thread.vcpu, thread.rip if thread.exited else 0,
-                  row.known]
-        for each in range(FIELDS):
-            values.append(row.values[each])
-        self._rows.append(tuple(values))
+        if self._texts is None:
+            self._rows.append(row_of_event(row, thread))
+        elif thread.vcpu >= 0 and (row.kind == INJECT or row.kind == WAKEUP or row.kind == EXIT):
+            self._texts.add_event(row, thread)
+        else:
+            self._texts.add_row(row_of_event(row, thread))
         return 0
 
     cdef int _finish(self, Thread *thread, uint64_t left) except -1:
-        cdef int each
         thread.state = IDLE
         if left < thread.entered:
             left = thread.entered
-        if self._rows is None:
+        if self._texts is not None:
+            self._texts.add_call(thread, left)
+        elif self._rows is not None:
+            self._rows.append(row_of_call(thread, left))
+        else:
             self._count(thread, left)
-            return 0
-        values = [HYPERCALL, thread.entered, thread.pid, thread.vcpu, thread.call_rip,
-                  thread.known]
-        for each in range(FIELDS):
-            values.append(thread.call[each])
-        values += [left, 1 if thread.has_result else 0, thread.result if thread.has_result else 0,
-                   thread.detail]
-        if thread.detail >= 0:
-            for each in range(FIELDS):
-                values.append(thread.details[each])
-        self._rows.append(tuple(values))
         return 0
 
     cdef int _count(self, Thread *thread, uint64_t left) except -1:
@@ -317,3 +297,25 @@ cdef class Calls:
     def span(self):
         """Return the first and the last time, or None without any row."""
         return None if self._first == UINT64_MAX else (self._first, self._last)
+
+
+cdef tuple row_of_event(Row *row, Thread *thread):
+    cdef int each
+    values = [row.kind, row.time, row.pid, thread.vcpu, thread.rip if thread.exited else 0,
+              row.known]
+    for each in range(FIELDS):
+        values.append(row.values[each])
+    return tuple(values)
+
+
+cdef tuple row_of_call(Thread *thread, uint64_t left):
+    cdef int each
+    values = [HYPERCALL, thread.entered, thread.pid, thread.vcpu, thread.call_rip, thread.known]
+    for each in range(FIELDS):
+        values.append(thread.call[each])
+    values += [left, 1 if thread.has_result else 0, thread.result if thread.has_result else 0,
+               thread.detail]
+    if thread.detail >= 0:
+        for each in range(FIELDS):
+            values.append(thread.details[each])
+    return tuple(values)

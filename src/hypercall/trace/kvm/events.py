@@ -42,7 +42,9 @@ Row = tuple[int, ...]
 # The values of a row come after kind, time, thread, virtual processor, place and mask.
 _VALUES = 6
 _FIELDS = 8
-_MOST_HELD = 200_000
+MOST_HELD = 200_000
+"""How many events wait for earlier ones, at the most."""
+
 _MOST_HEADERS = 4096
 _TIMERS = 4
 _U32 = 0xFFFF_FFFF
@@ -88,7 +90,7 @@ class EventBuilder:
             if event is not None:
                 self._count += 1
                 heapq.heappush(held, (event.position.time_ns, self._count, event))
-        while held and (frontier is None or held[0][0] < frontier or len(held) > _MOST_HELD):
+        while held and (frontier is None or held[0][0] < frontier or len(held) > MOST_HELD):
             yield heapq.heappop(held)[2]
 
     def end(self) -> Iterator[Event]:
@@ -115,6 +117,10 @@ class EventBuilder:
             case Kind.WAKEUP:
                 return HaltEvent(position, False)
         return None
+
+    def saw(self, vcpu: int) -> None:
+        """Take note of a virtual processor of which somebody else makes the events."""
+        self._seen.add(vcpu)
 
     def _position(self, row: Row) -> Position:
         return Position(row[1], self._processor(row[2], row[3]), 0, row[4])

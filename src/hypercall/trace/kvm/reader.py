@@ -11,14 +11,16 @@ from typing import BinaryIO
 from hypercall.errors import InputError
 from hypercall.trace.blocks import ReadInto, blocks, pieces, reads
 from hypercall.trace.counts import TraceCounts
-from hypercall.trace.events import Event
+from hypercall.trace.events import Event, HypercallEvent
 from hypercall.trace.kvm.event_format import common_offsets, layouts
-from hypercall.trace.kvm.events import UNKNOWN_OUTCOME, EventBuilder
-from hypercall.trace.kvm.scan import Calls, Kind, RingSource, TextSource
+from hypercall.trace.kvm.events import MOST_HELD, UNKNOWN_OUTCOME, EventBuilder
+from hypercall.trace.kvm.scan import Calls, Kind, RingSource, Texts, TextSource
 from hypercall.trace.kvm.text import LONGEST_LINE, looks_like_text
 from hypercall.trace.kvm.trace_dat import MAGIC, Piece, TraceDat, chunks, read_trace_dat
 from hypercall.trace.kvm.tracepoints import TRACEPOINTS, words
+from hypercall.trace.shown import event_line, show_call
 from hypercall.trace.statistics import Statistics
+from hypercall.trace.strace import StraceWriter
 
 FORMATS = ("auto", "text", "trace.dat")
 """The names of the formats, for people."""
@@ -116,6 +118,44 @@ class KvmTrace:
         calls.finish()
         yield from builder.add(calls.take(), None)
         yield from builder.end()
+        self._note_events(builder, calls)
+
+    def text(self, pids: Iterable[int] | None = None) -> Iterator[bytes]:
+        """Give the events as lines of text, in parts: what `StraceWriter` writes of them.
+
+        The text of a call is made once for all calls that are equal in the trace.
+
+        Args:
+            pids: ids of the threads to heed, or None for all.
+        """
+        builder = EventBuilder()
+        parts: list[str] = []
+        writer = StraceWriter(parts.append, lambda address: None)
+
+        def line(row: tuple[int, ...]) -> tuple[int, bytes] | None:
+            event = builder.event(row)
+            if event is None:
+                return None
+            writer.write(event)
+            return event.position.time_ns, parts.pop().encode("utf-8", "replace")
+
+        def what(row: tuple[int, ...]) -> bytes:
+            event = builder.event(row)
+            assert event is not None
+            if isinstance(event, HypercallEvent):
+                return show_call(event.record).line.encode("utf-8", "replace")
+            return event_line(event).encode("utf-8", "replace")
+
+        texts = Texts(line, what, builder.saw, MOST_HELD)
+        calls = self._calls(False, pids, texts)
+        for _ in self._run(calls):
+            if part := texts.take(calls.frontier()):
+                yield part
+        calls.finish()
+        yield texts.take(None)
+        self._note_events(builder, calls)
+
+    def _note_events(self, builder: EventBuilder, calls: Calls) -> None:
         if builder.numbered:
             self.notes.append(
                 "the trace does not tell which virtual processor the threads"
@@ -155,9 +195,11 @@ class KvmTrace:
         counts.span_ns = span[1] - span[0] if span else 0
         return counts
 
-    def _calls(self, collect: bool, pids: Iterable[int] | None) -> Calls:
+    def _calls(
+        self, collect: bool, pids: Iterable[int] | None, texts: Texts | None = None
+    ) -> Calls:
         names = self._header.virtual_processors if self._header is not None else ()
-        return Calls(collect, pids, names)
+        return Calls(collect, pids, names, texts)
 
     def _run(self, calls: Calls) -> Iterator[None]:
         """Read everything; yield now and then."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 
 class Kind(IntEnum):
@@ -36,6 +36,7 @@ class Calls:
         collect: bool,
         only: Iterable[int] | None = None,
         names: Iterable[tuple[int, int]] = (),
+        texts: Texts | None = None,
     ) -> None: ...
     def finish(self) -> None: ...
     def take(self) -> list[tuple[int, ...]]: ...
@@ -43,6 +44,16 @@ class Calls:
     def counters(self) -> list[tuple[int, int | None, int, int, int, int, int]]: ...
     def kinds(self) -> list[int]: ...
     def span(self) -> tuple[int, int] | None: ...
+
+class Texts:
+    def __init__(
+        self,
+        make_line: Callable[[tuple[int, ...]], tuple[int, bytes] | None],
+        make_text: Callable[[tuple[int, ...]], bytes],
+        saw: Callable[[int], object],
+        most_held: int,
+    ) -> None: ...
+    def take(self, frontier: int | None) -> bytes: ...
 
 class Words:
     def __init__(

@@ -9,6 +9,8 @@ The bytes are a stranger's. Each read is preceded by a comparison with the end o
 nothing is allocated by a number that a file gives.
 """
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -85,6 +87,32 @@ cdef struct Row:
     int64_t named
 
 
+include "../strace_lines.pxi"
+
+
+cdef struct Thread:
+    int64_t pid
+    int64_t vcpu
+    # The virtual processor that was told of last as the one of a call.
+    int64_t seen
+    int state
+    bint exited
+    bint entries
+    uint64_t exit_time
+    uint64_t rip
+    uint64_t entered
+    uint64_t called
+    uint64_t answered
+    uint64_t call_rip
+    uint64_t result
+    bint has_result
+    uint32_t known
+    uint64_t call[FIELDS]
+    int detail
+    uint64_t details[FIELDS]
+
+
+include "texts.pxi"
 include "calls.pxi"
 include "lines.pxi"
 include "rings.pxi"
