@@ -49,7 +49,10 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     run = write_trace(tmp_path / "run.jsonl")
     table = tmp_path / "table.parquet"
     for arguments, complaint in (
-        ((run, "-o", tmp_path / "table.csv"), "has no known ending: give .parquet or .pftrace"),
+        (
+            (run, "-o", tmp_path / "table.csv"),
+            "has no known ending: give .parquet, .pftrace or .txt",
+        ),
         ((run, "-o", table, "--kind", "launch"), "--kind: there is no 'launch'"),
         ((run, "-o", tmp_path / "no" / "table.parquet"), "cannot write"),
         ((tmp_path / "nothing", "-o", table), "cannot read the trace"),
@@ -58,3 +61,15 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         error = capsys.readouterr().err
         assert complaint in error
         assert error.count("\n") == 1
+
+
+def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, text = write_trace(tmp_path / "run.jsonl"), tmp_path / "run.txt"
+    assert command("export", run, "-o", text) == 0
+    assert command("import", run) == 0
+    assert capsys.readouterr().out == text.read_text()
+    assert "HvCall" in text.read_text()
+    with run.open("a") as stream:
+        stream.write("{")
+    assert command("export", run, "-o", text) == 2
+    assert "what could be read was read" in capsys.readouterr().err

@@ -1,8 +1,13 @@
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.trace.kvm.recordings import Entry, ftrace, perf, trace_dat
+from tests.trace.kvm.test_reader import FILES
 
 from hypercall.cli.app import main
 from hypercall.cli.exit_code import ExitCode
@@ -145,3 +150,64 @@ def test_an_output_that_is_the_trace_itself(
 def test_an_output_that_cannot_be_written(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import", trace, "-o", "/dev/full") == ExitCode.OUTPUT_FAILED
     assert "No space left" in capsys.readouterr().err
+
+
+@pytest.fixture
+def lines(trace: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "run.jsonl"
+    assert run("import", trace, "-o", path) == ExitCode.PASSED
+    return path
+
+
+def test_json_lines_are_shown_too(lines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", lines) == ExitCode.PASSED
+    assert capsys.readouterr() == (CALL + INTERRUPT, "")
+    assert run("import", lines, "--format", "jsonl", "--statistics") == ExitCode.PASSED
+    assert "INVALID_PARAMETER" in capsys.readouterr().out
+    for option in (["-o", "-"], ["--pid", "7"]):
+        assert run("import", lines, *option) == ExitCode.BAD_INPUT
+        assert "JSON lines of a run" in capsys.readouterr().err
+    with lines.open("ab") as stream:
+        stream.write(b'{"event"\n\xff\n')
+    assert run("import", lines) == ExitCode.BAD_INPUT
+    out, error = capsys.readouterr()
+    assert out == CALL + INTERRUPT
+    assert "damaged at line 4, byte" in error
+    assert "and 1 more place;" in error
+
+
+def test_lines_from_a_pipe(lines: Path) -> None:
+    command = [sys.executable, "-c", "from hypercall.cli.app import main; main()", "import", "-"]
+    done = subprocess.run(command, input=lines.read_bytes(), capture_output=True, check=True)
+    assert done.stdout.decode() == CALL + INTERRUPT
+
+
+def test_the_same_calls_by_way_of_json_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `stats` and `report` tell of a trace, they tell of its JSON lines."""
+    original, read_back = tmp_path / "trace.dat", tmp_path / "out.jsonl"
+    original.write_bytes(FILES["zstd"]())
+    assert run("import", original, "-o", read_back) == ExitCode.PASSED
+    told = []
+    for path in (original, read_back):
+        capsys.readouterr()
+        assert run("stats", path) == ExitCode.PASSED
+        told.append(capsys.readouterr().out.partition(" records")[0].rpartition("\n")[0])
+        assert run("report", path, "-o", path.with_suffix(".html")) == ExitCode.PASSED
+    assert told[0] == told[1]
+    assert "41 hypercalls" in told[0]
+    first, second = (data_of(path.with_suffix(".html")) for path in (original, read_back))
+    for report in (first, second):
+        assert report["description"]["source"] == "kvm"
+        # The one has the name of the file.
+        report["description"].pop("image", None)
+    assert first == second
+
+
+def data_of(page: Path) -> Any:
+    """What a report has to show."""
+    text = page.read_text()
+    data = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert data is not None
+    return json.loads(data[1])

@@ -1,20 +1,20 @@
-"""``hypercall import``: read a trace of KVM that was recorded on a host."""
+"""``hypercall import``: show a recorded trace, of KVM on a host or of a run."""
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from hypercall.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from hypercall.checks.recorded import RecordedChecks
-    from hypercall.trace.events import Event
     from hypercall.trace.kvm.reader import KvmTrace
 
 
@@ -25,9 +25,9 @@ def import_command(
     format: Annotated[
         str,
         typer.Option(
-            metavar="auto|text|trace.dat",
-            help="What the file is: text of tracefs, trace-cmd report or perf script, or the file"
-            " of trace-cmd.",
+            metavar="auto|text|trace.dat|jsonl",
+            help="What the file is: text of tracefs, trace-cmd report or perf script, the file of"
+            " trace-cmd, or JSON lines of a run.",
         ),
     ] = "auto",
     statistics: Annotated[
@@ -56,7 +56,7 @@ def import_command(
         ),
     ] = False,
 ) -> None:
-    """Show the hypercalls in a trace that KVM recorded on a host.
+    """Show the hypercalls in a trace that KVM recorded on a host, or in JSON lines of a run.
 
     Without -o or --statistics, each call is a line in the manner of strace. What of a damaged file
     can be read is shown, then the exit code is 2, and the standard error tells the place.
@@ -64,10 +64,25 @@ def import_command(
     # Not at the top, so that the other commands start quickly.
     from hypercall.trace.kvm.reader import FORMATS
 
-    if format not in FORMATS:
-        raise InputError(f"--format: {format!r} is none of {', '.join(FORMATS)}")
+    formats = (*FORMATS, "jsonl")
+    if format not in formats:
+        raise InputError(f"--format: {format!r} is none of {', '.join(formats)}")
     if statistics and output is not None:
         raise InputError("--statistics and --output: choose one of the two")
+    if format == "jsonl" or (format == "auto" and _begins_like_json(file)):
+        if pid or output is not None:
+            option = "--pid" if pid else "--output"
+            raise InputError(f"{option} is for traces of KVM: {file} is JSON lines of a run")
+        if check:
+            raise InputError("--check is for traces of KVM: give JSON lines to `hypercall checks`")
+        if statistics:
+            from hypercall.cli.stats import count_and_write
+
+            with _opened(file) as stream:
+                count_and_write(stream)
+            return
+        _show_lines(file, "-")
+        return
     trace = open_trace(file, format)
     if statistics and check and not trace.seekable:
         raise InputError("--statistics with --check reads the trace twice: give a file, not a pipe")
@@ -80,7 +95,10 @@ def import_command(
             for event in trace.events(pid):
                 checks.feed(event)
     elif output is None:
-        _write_text(trace, pid, checks)
+        if checks is None:
+            write_parts(trace.text(pid), "-", at_once=not trace.seekable)
+        else:
+            _write_text(trace, pid, checks)
     else:
         _write_lines(trace, pid, output, file, checks)
     if checks is not None:
@@ -96,6 +114,25 @@ def _checks() -> RecordedChecks:
     from hypercall.trace.description import RunDescription
 
     return RecordedChecks(RunDescription(source="kvm"))
+
+
+def show_trace(file: Path, target: str) -> None:
+    """Write a trace of JSON lines or of KVM as text.
+
+    Args:
+        file: the trace.
+        target: where to, a path or ``-``.
+
+    Raises:
+        InputError: it cannot be read, or is damaged; what could be read is written.
+        OSError: the target cannot be written.
+    """
+    if _begins_like_json(file):
+        _show_lines(file, target)
+        return
+    trace = open_trace(file, "auto")
+    write_parts(trace.text(), target, at_once=False)
+    report_reading(trace)
 
 
 def open_trace(file: Path, format: str) -> KvmTrace:
@@ -136,11 +173,85 @@ def report_reading(trace: KvmTrace) -> None:
         )
 
 
-def _write_text(trace: KvmTrace, pids: list[int] | None, checks: RecordedChecks | None) -> None:
+def _write_text(trace: KvmTrace, pids: list[int] | None, checks: RecordedChecks) -> None:
+    from hypercall.cli.outputs import open_output
     from hypercall.trace.strace import StraceWriter
 
-    writer = StraceWriter(sys.stdout.write, lambda address: None)
-    _write(trace, pids, writer.write, checks, sys.stdout.flush if not trace.seekable else None)
+    output = open_output("-", "output", "--output", lambda: None)
+    writer = StraceWriter(output.write_text, lambda address: None)
+    for event in trace.events(pids):
+        writer.write(event)
+        checks.feed(event)
+        if not trace.seekable:
+            # A pipe may be a trace that is being made, and somebody watches.
+            output.flush()
+    output.close()
+    if output.failure is not None:
+        raise output.failure
+
+
+def _begins_like_json(file: Path) -> bool:
+    """Tell whether a file, or the standard input, begins as JSON lines do."""
+    from hypercall.cli.inputs import begins_like_json, check_input_file
+
+    if str(file) == "-":
+        # What has come; the first line of a pipe comes as a whole.
+        stream = sys.stdin.buffer
+        return isinstance(stream, io.BufferedReader) and stream.peek(1).lstrip().startswith(b"{")
+    check_input_file(file, "trace")
+    return begins_like_json(file)
+
+
+def _opened(file: Path) -> BinaryIO:
+    from hypercall.cli.inputs import check_input_file
+
+    if str(file) == "-":
+        return sys.stdin.buffer
+    check_input_file(file, "trace")
+    return file.open("rb")
+
+
+def _show_lines(file: Path, target: str) -> None:
+    from hypercall.trace.texts import LinesToText
+
+    with _opened(file) as stream:
+        lines = LinesToText(stream)
+        write_parts(lines.text(), target, at_once=not stream.seekable())
+    if lines.reader.damages:
+        more = lines.reader.damage_count - 1
+        others = f"; and {more:,} more place{'s' if more != 1 else ''}" if more else ""
+        raise InputError(
+            f"the trace is damaged at {lines.reader.damages[0]}{others}; what could be read was"
+            " read"
+        )
+
+
+def write_parts(parts: Iterable[bytes], target: str, *, at_once: bool) -> None:
+    """Write text, part by part.
+
+    Args:
+        parts: the text in UTF-8.
+        target: a path, or ``-``.
+        at_once: whether each part is passed on when it comes, since somebody may watch.
+
+    Raises:
+        InputError: the target cannot be opened.
+        OSError: it cannot be written.
+    """
+    from hypercall.cli.outputs import open_output
+
+    output = open_output(target, "output", "--output", lambda: None)
+    try:
+        for part in parts:
+            output.write(part)
+            if at_once:
+                output.flush()
+            if output.failure is not None:
+                break
+    finally:
+        output.close()
+    if output.failure is not None:
+        raise output.failure
 
 
 def _write_lines(
@@ -162,24 +273,11 @@ def _write_lines(
         description = RunDescription(source="kvm")
         writer = JsonLinesWriter(output.write_text, lambda address: None, description)
         writer.begin()
-        _write(trace, pids, writer.write, checks, None)
+        for event in trace.events(pids):
+            writer.write(event)
+            if checks is not None:
+                checks.feed(event)
     finally:
         output.close()
     if output.failure is not None:
         raise output.failure
-
-
-def _write(
-    trace: KvmTrace,
-    pids: list[int] | None,
-    write: Callable[[Event], None],
-    checks: RecordedChecks | None,
-    after: Callable[[], None] | None,
-) -> None:
-    for event in trace.events(pids):
-        write(event)
-        if checks is not None:
-            checks.feed(event)
-        if after is not None:
-            # A pipe may be a trace that is being made, and somebody watches.
-            after()

@@ -13,6 +13,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _SMALLEST_MEMORY = 1 << 20
 _PAGE = 4096
+_BEGINNING = 64
 
 
 def parse_size(text: str) -> int:
@@ -80,6 +81,22 @@ def check_input_file(path: Path, what: str) -> None:
         raise InputError(f"cannot read the {what} {path}: it is a directory")
     if not stat.S_ISFIFO(mode):
         raise InputError(f"cannot read the {what} {path}: it is not a file")
+
+
+def begins_like_json(path: Path) -> bool:
+    """Tell whether a file begins as a trace of JSON lines does.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            # Not further than it must: a pipe's bytes are gone when they were read.
+            if not stream.seekable():
+                return False
+            return stream.read(_BEGINNING).lstrip().startswith(b"{")
+    except OSError as error:
+        raise InputError(f"cannot read the trace {path}: {reason_of(error)}") from None
 
 
 def check_output_file(path: Path, option: str, others: list[tuple[str, Path]]) -> None:

@@ -45,7 +45,7 @@ def stats_command(
     check_input_file(file, "trace")
     with file.open("rb") as stream:
         if stream.peek(_START).lstrip().startswith(b"{"):
-            _count_lines(stream, file if check else None)
+            count_and_write(stream, file if check else None)
             return
     if is_recording(file):
         write_counts(sys.stdout, _count_run(file))
@@ -95,7 +95,16 @@ def _count_run(path: Path) -> TraceCounts:
     return counts
 
 
-def _count_lines(stream: BinaryIO, checked: Path | None) -> None:
+def count_and_write(stream: BinaryIO, checked: Path | None = None) -> None:
+    """Count JSON lines of a run, and show the counts.
+
+    Args:
+        stream: the lines.
+        checked: the file, if the run is to be checked too.
+
+    Raises:
+        InputError: they are damaged; what could be read is shown.
+    """
     from hypercall.cli.statistics import write_counts
     from hypercall.trace.counts import count_lines
 

@@ -216,7 +216,7 @@ cdef class LineCounter:
                 at = found
             self._near[slot] = at
         counter = &self._counters[at]
-        if start.symbol != NULL and not counter.named:
+        if start.symbol != NULL and start.has_site and not counter.named:
             counter.named = True
             if site not in self.symbols and len(self.symbols) < MOST_SYMBOLS:
                 self.symbols[site] = start.symbol[:start.length]
@@ -499,8 +499,7 @@ cdef class LineTexts:
         cdef bytes shown
         name = self._near_names[slot]
         if name is None or self._near_sites[slot] != address:
-            if start.has_site and start.symbol != NULL and address not in self._symbols \
-                    and len(self._symbols) < MOST_SYMBOLS:
+            if start.symbol != NULL and address not in self._symbols and len(self._symbols) < MOST_SYMBOLS:
                 self._symbols[address] = start.symbol[:start.length].decode("ascii")
             name = self._symbols.get(address)
             if not address or not name or len(name) > LONGEST_NAME // 4:
