@@ -170,6 +170,7 @@ LINE = lines_of(
         (b'"vp":1', b'"vp":4294967296'),
         (b'"vtl":0', b'"vtl":16'),
         (b'"rip":"0x10"', b'"rip":"0x11112222333344445"'),
+        (b'"call_site":"0x10"', b'"call_site":null'),
         (b"send_ipi", b"send\tipi"),
         (b"send_ipi", b"send\xc3\xa9ipi"),
         (b"send_ipi", b"send\\u0041ipi"),

@@ -499,7 +499,8 @@ cdef class LineTexts:
         cdef bytes shown
         name = self._near_names[slot]
         if name is None or self._near_sites[slot] != address:
-            if start.symbol != NULL and address not in self._symbols and len(self._symbols) < MOST_SYMBOLS:
+            if start.symbol != NULL and address not in self._symbols \
+                    and len(self._symbols) < MOST_SYMBOLS:
                 self._symbols[address] = start.symbol[:start.length].decode("ascii")
             name = self._symbols.get(address)
             if not address or not name or len(name) > LONGEST_NAME // 4:
