@@ -57,10 +57,21 @@ REFUSED = HypercallEvent(
     CallRecord(0, 0, None, 0xBEEF, False, 1 << 63, 2, b"in", b"out", None, "#UD", 6, 6, True),
 )
 INJECTED = HypercallEvent(CALL.position, dataclasses.replace(CALL.record, injected=True))
+PARTLY_KNOWN = HypercallEvent(
+    Position(7, 0, 0, 0),
+    CallRecord(
+        *(0, 0, DECLARATIONS.by_code[0x0B], 0x0B, False, 0x7000, 0, struct.pack("<IIQ", 9, 0, 2)),
+        result=0,
+        entered_at=7,
+        left_at=8,
+        unknown=("target_vtl",),
+    ),
+)
 EVERY_KIND: list[Event] = [
     CALL,
     REFUSED,
     INJECTED,
+    PARTLY_KNOWN,
     MsrEvent(WHERE, 0x40000002, 1 << 63, False),
     MsrEvent(WHERE, 0x40000002, 5, True, True),
     CpuidEvent(WHERE, 0x40000003, 7, (1, 2, 3, 0xFFFFFFFF)),

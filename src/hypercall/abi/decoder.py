@@ -26,6 +26,9 @@ from hypercall.tlfs.registers import register_text
 from hypercall.tlfs.status import status_text
 from hypercall.tlfs.vp_set import sparse_bitmap
 
+UNKNOWN = "?"
+"""The text of a field that the trace does not tell."""
+
 _SHOWN_ELEMENTS = 16
 
 _SET_FIELDS = frozenset({FieldKind.VP_SET_FORMAT, FieldKind.VP_SET_BANKS_MASK})
@@ -37,7 +40,7 @@ class DecodedValue:
 
     Attributes:
         name: the field's name; the plural of it for a list of elements.
-        value: the number or bytes, or a list of them.
+        value: the number or bytes, or a list of them; None where it is not known.
         text: for people.
     """
 
@@ -89,7 +92,7 @@ def decode_call(record: CallRecord) -> DecodedCall:
         names = ["input_gpa" if has_list[0] else "", "output_gpa" if has_list[1] else ""]
         decoded.arguments = _registers(record, names)
     else:
-        decoded.arguments = _arguments(declaration, control, record.input)
+        decoded.arguments = _arguments(declaration, control, record.input, record.unknown)
     if declaration is not None and record.output:
         decoded.outputs = _outputs(declaration, control, record)
     if record.result is not None:
@@ -126,7 +129,7 @@ def _registers(record: CallRecord, names: list[str]) -> list[DecodedValue]:
 
 
 def _arguments(
-    declaration: CallDeclaration, control: ControlWord, data: bytes
+    declaration: CallDeclaration, control: ControlWord, data: bytes, unknown: tuple[str, ...]
 ) -> list[DecodedValue]:
     header = declaration.header
     values = _partial_unpack(header, data)
@@ -135,6 +138,9 @@ def _arguments(
     variable = data[header.size : end] if declaration.variable_header else b""
     arguments = []
     for each, value in zip(header.values, values, strict=False):
+        if each.name in unknown:
+            arguments.append(DecodedValue(each.name, None, UNKNOWN))
+            continue
         if each.kind in _SET_FIELDS:
             if each.kind is FieldKind.VP_SET_FORMAT:
                 arguments += _processor_set(by_name, variable, control)

@@ -26,6 +26,8 @@ class CallRecord:
         left_at: when it ended, in ns.
         continued: whether the guest issues the instruction again.
         injected: whether a fault that was injected answered in place of the hypervisor.
+        unknown: the fields of the input that a trace which was recorded elsewhere does not tell;
+            their bytes are zero.
     """
 
     vp_index: int
@@ -43,3 +45,4 @@ class CallRecord:
     left_at: int = 0
     continued: bool = False
     injected: bool = False
+    unknown: tuple[str, ...] = ()

@@ -170,6 +170,7 @@ def _describe_call(record: CallRecord) -> str:
             "output_register": f"{record.output_register:#x}",
             "arguments": {argument.name: argument.text for argument in decoded.arguments},
             "outputs": {value.name: value.text for value in decoded.outputs},
+            **({"unknown": record.unknown} if record.unknown else {}),
             "status": None if result is None else status_text(result & 0xFFFF),
             "result": None if result is None else f"{result:#x}",
             "reps_completed": 0 if result is None else decoded.reps_completed,

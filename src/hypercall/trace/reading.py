@@ -283,6 +283,13 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
+def _names(fields: dict[str, Any], name: str) -> tuple[str, ...]:
+    names = fields.get(name, [])
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise ValueError(f"{name!r} is not a list of names")
+    return tuple(names)
+
+
 def _bytes(fields: dict[str, Any], name: str) -> bytes:
     text = _text(fields, name)
     try:
@@ -310,6 +317,7 @@ def _hypercall(position: Position, fields: dict[str, Any]) -> Event:
         position.time_ns + _number(fields, "duration_ns"),
         _truth(fields, "continued"),
         "injected" in fields and _truth(fields, "injected"),
+        _names(fields, "unknown"),
     )
     return HypercallEvent(position, record)
 

@@ -13,7 +13,7 @@ from hypercall.abi.record import CallRecord
 
 _MOST = 4096
 
-_Key = tuple[int, int, int, bytes, bytes, int | None, str | None, bool, bool]
+_Key = tuple[int, int, int, bytes, bytes, int | None, str | None, bool, bool, tuple[str, ...]]
 
 
 _Made = TypeVar("_Made")
@@ -43,6 +43,7 @@ class Remembered(Generic[_Made]):
             record.fault,
             record.continued,
             record.injected,
+            record.unknown,
         )
         made = self._made.get(key)
         if made is None:

@@ -109,13 +109,25 @@ def test_interrupts_in_memory() -> None:
         Call.SEND_SYNTHETIC_CLUSTER_IPI,
         ("kvm_hv_send_ipi", {"vector": 0xF3, "processor_mask": 8}),
     )
-    assert arguments(event)["processor_mask"] == "{3}"
+    assert arguments(event) == {"vector": "0xf3", "target_vtl": "?", "processor_mask": "{3}"}
     event = called(
         Call.SEND_SYNTHETIC_CLUSTER_IPI_EX,
         ("kvm_hv_send_ipi_ex", {"vector": 0xF3, "format": 1, "valid_bank_mask": 0}),
     )
     assert arguments(event)["vector"] == "0xf3"
     assert arguments(event)["processors"] == "all"
+    assert arguments(event)["target_vtl"] == "?"
+
+
+def test_the_target_of_a_fast_interrupt_is_what_the_guest_passed() -> None:
+    sibling = ("kvm_hv_send_ipi", {"vector": 0xF3, "processor_mask": 8})
+    first = 0xF3 | 0x11 << 32
+    event = called(Call.SEND_SYNTHETIC_CLUSTER_IPI, sibling, fast=1, ingpa=first, outgpa=8)
+    assert arguments(event)["target_vtl"] == "VTL1"
+    assert event.record.unknown == ()
+    sibling = ("kvm_hv_send_ipi_ex", {"vector": 0xF3, "format": 1, "valid_bank_mask": 0})
+    event = called(Call.SEND_SYNTHETIC_CLUSTER_IPI_EX, sibling, fast=1, ingpa=first, outgpa=1)
+    assert arguments(event)["target_vtl"] == "VTL1"
 
 
 def test_a_sibling_of_another_call_is_not_its_input() -> None:

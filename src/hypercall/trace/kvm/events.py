@@ -3,7 +3,8 @@
 What a trace of KVM does not tell is left as unknown as the events allow: the place in the guest is
 0 without kvm_exit, the outcome of a call without kvm_hv_hypercall_done is ``?``, and the input of a
 call in memory is its header where a sibling (kvm_hv_flush_tlb, kvm_hv_send_ipi) tells it, and
-else nothing; so are XMM registers. KVM has no virtual trust levels for its guests: all is VTL 0.
+else nothing; so are XMM registers. A field of the header that is not told is named as unknown. KVM
+has no virtual trust levels for its guests: all is VTL 0.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ UNKNOWN_OUTCOME = "?"
 
 Row = tuple[int, ...]
 
+# Of the header of an interrupt that lies in memory.
+_NOT_TOLD = ("target_vtl",)
 # The values of a row come after kind, time, thread, virtual processor, place and mask.
 _VALUES = 6
 _FIELDS = 8
@@ -169,6 +172,7 @@ class EventBuilder:
             fault=None if has_result else UNKNOWN_OUTCOME,
             entered_at=position.time_ns,
             left_at=left,
+            unknown=_NOT_TOLD if data and not fast and detail in (Kind.IPI, Kind.IPI_EX) else (),
         )
         return HypercallEvent(position, record)
 
@@ -251,7 +255,7 @@ def _machine_event(kind: int, position: Position, values: Row) -> Event | None:
 def _header(code: int, detail: int, values: Row) -> bytes:
     """Return the header of a call whose sibling tells its fields.
 
-    The target VTL of an interrupt is not told; it is 0, which names the caller's own.
+    The target VTL of an interrupt is not told.
     """
     declaration = DECLARATIONS.by_code.get(code)
     if declaration is None or code not in _DETAILED[detail]:
