@@ -2,6 +2,7 @@ import struct
 from typing import Any
 
 import pytest
+from tests.cpu.paged import OLD, TABLE, WINDOW, look, paged, remap
 from tests.cpu.rig import CODE, RAM, STACK, Rig
 
 from hypercall.cpu.unicorn.engine import STATE_REGISTERS
@@ -9,42 +10,11 @@ from hypercall.cpu.unicorn.engine import STATE_REGISTERS
 PAGE = 4096
 RAX, RCX, RDX, RBX = range(4)
 CR0, CR3, CR4 = 0, 3, 4
-DIRECTORY, TABLE = 0x10000, 0x11000
-WINDOW = 0x400000
-OLD, NEW = 0x20000, 0x21000
 
 
 @pytest.fixture
 def rig() -> Rig:
     return Rig()
-
-
-def paged(contexts: int = 1) -> Rig:
-    """Contexts with two-level paging: memory one to one, and a page at the window."""
-    rig = Rig(contexts)
-    large = struct.pack("<2I", 0x87, TABLE | 7)
-    rig.ram[DIRECTORY : DIRECTORY + 8] = large
-    rig.ram[TABLE : TABLE + 4] = struct.pack("<I", OLD | 7)
-    rig.ram[OLD] = 1
-    rig.ram[NEW] = 2
-    for context in range(contexts):
-        rig.engine.set_control(context, CR3, DIRECTORY)
-        rig.engine.set_control(context, CR4, 0x10)
-        rig.engine.set_control(context, CR0, 0x80000011)
-    return rig
-
-
-def remap(rig: Rig) -> None:
-    rig.ram[TABLE : TABLE + 4] = struct.pack("<I", NEW | 7)
-
-
-LOOK = f"movzx eax, byte ptr [{WINDOW}]"
-
-
-def look(rig: Rig, context: int = 0) -> int:
-    """What the code of a context reads at the window."""
-    rig.run(LOOK, context)
-    return rig.engine.get_general(context, RAX)
 
 
 class TestContexts:

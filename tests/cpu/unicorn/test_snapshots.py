@@ -1,81 +1,18 @@
 """What the engine saves, and goes back to: itself, or another engine of the same size."""
 
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.cpu.rig import ARENA, CODE, RAM, Rig
+from tests.cpu.rig import CODE, RAM, Rig
+from tests.cpu.unicorn.taken import PAGE, How, Taken, both, reset
 
 from hypercall.cpu.unicorn.engine import STATE_REGISTERS, Engine
 
-PAGE = 4096
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI = range(8)
 CR0, CR2, CR3, CR4 = 0, 2, 3, 4
 IDT, GDT, HANDLER = 0x5000, 0x4000, 0x6000
-DIRECTORY, TABLE = 0x10000, 0x11000
-WINDOW = 0x400000
-OLD, NEW = 0x20000, 0x21000
-LOOK = f"movzx eax, byte ptr [{WINDOW}]"
 GATED = range(0x40)
-DEVICE = RAM + PAGE
-
-
-class Taken:
-    """A rig as it was at one moment."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.saved = rig.engine.save()
-        self.ram, self.arena = bytes(rig.ram), bytes(rig.arena)
-
-    def again(self) -> Rig:
-        """The same rig at that moment."""
-        engine = self.rig.engine
-        engine.replace_memory("ram", 0, self.ram)
-        engine.replace_memory("arena", 0, self.arena)
-        engine.restore(self.saved, True)
-        return self.rig
-
-    def another(self) -> Rig:
-        """A rig with a context for each processor that was brought to that moment."""
-        tables = len(self.saved["tables"])
-        rig = Rig(-(-len(self.saved["contexts"]) // tables))
-        for _ in range(tables - 1):
-            rig.engine.add_table(RAM // PAGE + 16)
-        rig.engine.map_device(DEVICE)
-        rig.ram[:] = self.ram
-        rig.arena[:] = self.arena
-        rig.engine.restore(self.saved, False)
-        return rig
-
-
-def again(rig: Rig, spoil: Callable[[Rig], object]) -> Rig:
-    """Save a rig, spoil it, and let it go back."""
-    taken = Taken(rig)
-    spoil(rig)
-    return taken.again()
-
-
-def another(rig: Rig, spoil: Callable[[Rig], object]) -> Rig:
-    """Save a rig, and bring another one to the same moment."""
-    taken = Taken(rig)
-    spoil(rig)
-    return taken.another()
-
-
-def nothing(rig: Rig) -> None:
-    """Leave a rig as it is."""
-
-
-def reset(rig: Rig) -> None:
-    """Reset every context of a rig."""
-    for context in range(2):
-        rig.engine.reset_context(context)
-
-
-How = Callable[[Rig, Callable[[Rig], object]], Rig]
-both = pytest.mark.parametrize("back", [again, another])
 
 
 def registers(engine: Engine, context: int) -> dict[str, Any]:
@@ -328,164 +265,6 @@ class TestEvents:
         assert {table for table, _ in rig.exits.named("table_write")} == {"IDTR"}
 
 
-def paged(contexts: int = 2, pages: int = 1) -> Rig:
-    """Contexts with two-level paging: memory one to one, and pages at the window."""
-    rig = Rig(contexts)
-    rig.ram[DIRECTORY : DIRECTORY + 8] = struct.pack("<2I", 0x87, TABLE | 7)
-    rig.ram[OLD], rig.ram[NEW] = 1, 2
-    remap(rig, OLD, pages)
-    for context in range(contexts):
-        rig.engine.set_control(context, CR3, DIRECTORY)
-        rig.engine.set_control(context, CR4, 0x10)
-        rig.engine.set_control(context, CR0, 0x80000011)
-    return rig
-
-
-def remap(rig: Rig, page: int, pages: int = 1) -> None:
-    """Let the window show another page."""
-    rig.ram[TABLE : TABLE + 4 * pages] = struct.pack("<I", page | 7) * pages
-
-
-def look(rig: Rig, context: int) -> int:
-    """What the code of a context reads at the window."""
-    rig.run(LOOK, context)
-    return rig.engine.get_general(context, RAX)
-
-
-class TestTranslations:
-    @both
-    @pytest.mark.parametrize("loaded", [0, 1])
-    def test_stale_ones_are_still_there(self, back: How, loaded: int) -> None:
-        rig = paged()
-        assert (look(rig, 0), look(rig, 1)) == (1, 1)
-        remap(rig, NEW)
-        rig.engine.flush(1)
-        assert look(rig, 1) == 2
-        rig.engine.switch(loaded)
-
-        def spoil(rig: Rig) -> None:
-            rig.engine.flush(0)
-            rig.engine.flush(1)
-            assert (look(rig, 0), look(rig, 1)) == (2, 2)
-
-        rig = back(rig, spoil)
-        assert (look(rig, 0), look(rig, 1)) == (1, 2)
-
-    @both
-    @pytest.mark.parametrize("whole", [False, True])
-    def test_a_flush_of_a_context_that_did_not_run_is_still_to_come(
-        self, back: How, whole: bool
-    ) -> None:
-        rig = paged(3)
-        assert [look(rig, context) for context in (1, 2, 0)] == [1, 1, 1]
-        remap(rig, NEW)
-        if whole:
-            rig.engine.flush(1)
-        else:
-            rig.engine.flush_range(1, WINDOW, 1)
-        rig = back(rig, lambda rig: rig.engine.flush(2))
-        assert [look(rig, context) for context in (0, 1, 2)] == [1, 2, 1]
-
-    @both
-    def test_a_table_that_has_grown(self, back: How) -> None:
-        pages = 1000
-        rig = paged(2, pages)
-        read = f"""
-            mov esi, {WINDOW}
-            mov ecx, {pages}
-            xor ebx, ebx
-        next:
-            movzx eax, byte ptr [esi]
-            add ebx, eax
-            add esi, 4096
-            dec ecx
-            jnz next
-        """
-        # The library makes its tables larger when it flushes ones that were full.
-        for _ in range(4):
-            rig.run(read)
-            rig.engine.flush(0)
-        rig.run(read)
-        fills = rig.engine.counters()["fills"]
-        remap(rig, NEW, pages)
-
-        def spoil(rig: Rig) -> None:
-            for _ in range(4):
-                rig.engine.flush(0)
-                rig.run("nop")
-
-        rig = back(rig, spoil)
-        rig.run(read)
-        stale = 2 * pages - rig.engine.get_general(0, RBX)
-        assert stale > pages // 2
-        assert rig.engine.counters()["fills"] - fills <= pages - stale + 8
-
-    @both
-    def test_those_of_overlay_pages(self, back: How) -> None:
-        rig = Rig(2)
-        rig.engine.set_entries(rig.table, 9, 1, rig.engine.entry("arena", 0x3000, 15))
-        rig.arena[0x3000] = 5
-        text = "movzx eax, byte ptr [0x9000]\nmov byte ptr [0x9001], 7"
-        rig.run(text)
-        rig = back(rig, lambda rig: rig.engine.flush(0))
-        # Only who has the translation still can find the page.
-        rig.engine.set_entries(rig.table, 9, 1, 0)
-        rig.arena[0x3000:0x3002] = b"\x06\0"
-        rig.run(text)
-        assert rig.engine.get_general(0, RAX) == 6
-        assert rig.arena[0x3000:0x3002] == b"\6\7"
-        assert rig.exits.named("resolve") == []
-
-    @both
-    def test_those_of_devices(self, back: How) -> None:
-        rig = Rig(2)
-        rig.engine.set_entries(rig.table, DEVICE // PAGE, 1, rig.engine.map_device(DEVICE))
-        rig.run(f"mov eax, [{DEVICE + 0x10}]")
-        rig = back(rig, lambda rig: rig.engine.flush(0))
-        rig.exits.calls.clear()
-        rig.run()
-        assert rig.exits.named("read_device") == [(DEVICE + 0x10, 4)]
-        assert rig.engine.get_general(0, RAX) == 0x77
-
-    @both
-    def test_code_and_what_was_translated_from_it(self, back: How) -> None:
-        rig = Rig(2)
-        rig.run("mov ebx, 5")
-        rig = back(rig, lambda rig: rig.run("mov ebx, 6"))
-        rig.engine.set_general(0, RBX, 0)
-        rig.run()
-        assert rig.engine.get_general(0, RBX) == 5
-        # The page has code still, so that a store to it is noticed.
-        rig.run("mov byte ptr [behind + 1], 9\njmp behind\nbehind:\nmov ebx, 8")
-        assert rig.engine.get_general(0, RBX) == 9
-
-    @both
-    def test_which_pages_were_written(self, back: How) -> None:
-        rig = Rig(2)
-        rig.run("mov byte ptr [0x9000], 1")
-        written = rig.engine.written_pages()
-        assert rig.engine.page_written(0x9000)
-        assert not rig.engine.page_written(0xA000)
-
-        def spoil(rig: Rig) -> None:
-            rig.run("mov byte ptr [0xA000], 1")
-            rig.engine.forget_written(0x9000, PAGE)
-
-        rig = back(rig, spoil)
-        assert rig.engine.page_written(0x9000)
-        assert not rig.engine.page_written(0xA000)
-        assert len(rig.engine.written_pages()) == len(written)
-
-    def test_watched_pages_are_this_engine_s_own(self) -> None:
-        rig = Rig()
-        rig.engine.watch_page(0x9000, True)
-        taken = Taken(rig)
-        rig.engine.watch_page(0x9000, False)
-        for rig, exits in ((taken.again(), 1), (taken.another(), 0)):
-            rig.run("mov eax, [0x9004]")
-            assert len(rig.exits.named("watched_read")) == exits
-
-
 class TestTime:
     @both
     def test_the_clock(self, back: How) -> None:
@@ -620,14 +399,6 @@ class TestContexts:
             rig.engine.switch(2)
         assert rig.engine.get_general(1, RBX) == 9
 
-    def test_again_and_again(self) -> None:
-        rig = paged()
-        taken = Taken(rig)
-        for _ in range(20):
-            assert look(taken.again(), 1) == 1
-            remap(rig, NEW)
-            assert look(rig, 0) == 2
-
 
 class TestSizes:
     """What is of no engine like this one is refused."""
@@ -666,35 +437,3 @@ class TestSizes:
         assert rig.engine.get_general(0, RBX) == 5
         rig.run("inc ebx")
         assert rig.engine.get_general(0, RBX) == 6
-
-
-class TestMemory:
-    def test_code_that_differs_is_translated_anew(self) -> None:
-        rig = Rig()
-        rig.run("mov ebx, 5")
-        other = bytearray(rig.ram[CODE : CODE + PAGE])
-        other[1] = 6
-        rig.engine.replace_memory("ram", CODE, other)
-        rig.run()
-        assert rig.engine.get_general(0, RBX) == 6
-
-    def test_nobody_has_written_it(self) -> None:
-        rig = Rig()
-        rig.engine.replace_memory("ram", 0x9000, b"\1" * PAGE)
-        assert rig.ram[0x9000] == 1
-        assert not rig.engine.page_written(0x9000)
-
-    @pytest.mark.parametrize(
-        ("backing", "offset", "length"),
-        [
-            ("ram", 1, PAGE),
-            ("ram", 0, PAGE - 1),
-            ("ram", RAM, PAGE),
-            ("ram", RAM - PAGE, 2 * PAGE),
-            ("ram", (1 << 64) - PAGE, PAGE),
-            ("arena", ARENA, PAGE),
-        ],
-    )
-    def test_what_is_not_within(self, backing: str, offset: int, length: int) -> None:
-        with pytest.raises(ValueError, match="whole pages"):
-            Rig().engine.replace_memory(backing, offset, bytes(length))
