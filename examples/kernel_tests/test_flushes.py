@@ -1,6 +1,6 @@
 """How a Linux kernel uses the hypervisor to flush translations, and what it does when that fails.
 
-Usage: pytest examples/kernel_tests --hypercall-kernel VMLINUZ --hypercall-busybox BUSYBOX
+Usage: pytest examples/kernel_tests --hypercall-kernel=VMLINUZ --hypercall-busybox=BUSYBOX
 """
 
 import pytest

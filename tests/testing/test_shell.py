@@ -1,12 +1,12 @@
 """The shell's answers are found on a console that others write to as well."""
 
 import pytest
-from tests.testing.images import HALTS
+from tests.testing.images import HALTS, WRITES
 
 from hypercall.errors import InputError
 from hypercall.machine.machine import Machine
 from hypercall.testing.console_log import ConsoleLog
-from hypercall.testing.failures import CommandError, GuestTimeoutError
+from hypercall.testing.failures import CommandError, GuestEndedError, GuestTimeoutError
 from hypercall.testing.guest import Guest
 from hypercall.testing.settings import GuestSettings
 from hypercall.testing.shell import Shell
@@ -57,3 +57,13 @@ def test_a_guest_without_a_shell_does_not_answer(machine: Machine) -> None:
     guest = Guest(machine, GuestSettings())
     with pytest.raises(GuestTimeoutError, match=r"'true' took more .*; no shell at the console"):
         guest.shell.run("true", timeout=0.001)
+
+
+@pytest.mark.parametrize(
+    ("image", "error"), [(HALTS, GuestTimeoutError), (WRITES, GuestEndedError)]
+)
+def test_a_guest_that_had_not_booted_is_told_of(image: bytes, error: type[Exception]) -> None:
+    settings = GuestSettings(kernel=image, image_format="flat", memory=16 << 20)
+    guest = Guest(settings.machine(), settings)
+    with pytest.raises(error, match=r"took it, and the guest had not booted: give busybox, or"):
+        guest.shell.run("true", timeout=1)

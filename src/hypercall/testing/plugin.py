@@ -104,9 +104,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             parse_seeds(text) if text is not None else check_seeds(marker.args if marker else ())
         )
     except InputError as error:
-        pytest.fail(
-            f"@pytest.mark.hypercall_seeds of {metafunc.definition.nodeid}: {error}", pytrace=False
-        )
+        where = f"@pytest.mark.hypercall_seeds of {metafunc.definition.nodeid}"
+        raise pytest.fail.Exception(f"{where}: {error}", pytrace=False) from None
     # For a session: pytest then puts tests with the same seed, which share a boot, together.
     ids = [f"seed{seed}" for seed in seeds]
     metafunc.parametrize("hypercall_seed", seeds, ids=ids, scope="session")
@@ -178,7 +177,7 @@ def hypercall_guest(
     except BootError as error:
         node.stash[_BOOT_SECTIONS] = list(error.sections)
         # Its own traceback says nothing about the guest.
-        pytest.fail(f"hypercall: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"hypercall: {error}", pytrace=False) from None
     node.stash[_OBSERVATION] = observation = Observation(guest.machine, lines)
     yield guest
     guest.calls.stop()
@@ -197,7 +196,7 @@ def hypercall_machine(
     try:
         machine = hypercall_settings.machine()
     except InputError as error:
-        pytest.fail(f"hypercall: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"hypercall: {error}", pytrace=False) from None
     observation = Observation(machine, _report_lines(request.config))
     request.node.stash[_OBSERVATION] = observation
     yield machine

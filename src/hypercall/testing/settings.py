@@ -113,7 +113,7 @@ class GuestSettings:
 
         if self.kernel is None:
             raise InputError(
-                "the test wants a guest, and nothing says which: give --hypercall-kernel FILE,"
+                "the test wants a guest, and nothing says which: give --hypercall-kernel=FILE,"
                 " hypercall_kernel in the ini file or @pytest.mark.hypercall(kernel=...)"
             )
         self.check()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hypercall.errors import InputError
 from hypercall.testing.console_log import ConsoleLog, console_text
-from hypercall.testing.failures import CommandError, GuestTimeoutError
+from hypercall.testing.failures import CommandError, GuestEndedError, GuestTimeoutError
 
 if TYPE_CHECKING:
     from hypercall.machine.machine import Machine
@@ -103,10 +103,12 @@ class Shell:
         self._machine.console.feed(line)
         try:
             self._wait(ended, timeout, f"the command {command!r}")
-        except GuestTimeoutError as error:
+        except (GuestTimeoutError, GuestEndedError) as error:
             begun = f"hypercall-begins {number}".encode() in self._console.since(start)
             hint = "" if begun else "; no shell at the console took it"
-            raise GuestTimeoutError(f"{error}{hint}") from None
+            if not begun and not began:
+                hint += ", and the guest had not booted: give busybox, or initrd and ready"
+            raise type(error)(f"{error}{hint}") from None
         output, status = found[0]
         result = CommandResult(
             command, status, console_text(output).rstrip("\n"), self._machine.time_ns - began
