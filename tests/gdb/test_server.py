@@ -256,7 +256,7 @@ def test_a_32_bit_view_is_from_the_next_connection_on(debug: Debug, tmp_path: Pa
     assert '"i386"' in output
 
 
-def test_the_host_time_is_that_of_all_pieces(debug: Debug) -> None:
+def test_the_result_is_that_of_all_pieces(debug: Debug) -> None:
     machine = make_machine()
     pieces: list[RunResult] = []
     run = machine.run
@@ -270,6 +270,9 @@ def test_the_host_time_is_that_of_all_pieces(debug: Debug) -> None:
     debug(machine, f"break *{TICK:#x}", "continue", "continue", "kill", results=results)
     assert len(pieces) >= 3
     assert results[0].host_seconds == sum(piece.host_seconds for piece in pieces)
+    assert (results[0].began_ns, results[0].executed_before) == (0, 0)
+    assert results[0].virtual_ns == pieces[-1].virtual_ns
+    assert pieces[-1].began_ns > 0
 
 
 def test_the_limit_ends_it(debug: Debug) -> None:

@@ -47,7 +47,7 @@ class GdbServer:
         self._history = History(machine, self._monitor.calls, self._wants_attention)
         self._had_input = False
         self._keeps_past = False
-        self._host_seconds = 0.0
+        self._so_far: RunResult | None = None
 
     def run(self, limit_ns: int | None = None) -> RunResult:
         """Run the guest as gdb says until it ends, or the user or gdb ends it.
@@ -200,8 +200,16 @@ class GdbServer:
 
     def _piece(self, limit_ns: int | None, until: Callable[[], bool] | None = None) -> RunResult:
         result = self._machine.run(limit_ns, until=until)
-        self._host_seconds += result.host_seconds
-        return replace(result, host_seconds=self._host_seconds)
+        whole = self._so_far
+        if whole is not None:
+            result = replace(
+                result,
+                host_seconds=whole.host_seconds + result.host_seconds,
+                began_ns=whole.began_ns,
+                executed_before=whole.executed_before,
+            )
+        self._so_far = result
+        return result
 
     def _wants_return(self) -> bool:
         """Whether a run is to return: for gdb, or so that its past can be kept."""
