@@ -225,15 +225,15 @@ def test_a_place_that_is_known_is_looked_at_but_not_looked_for() -> None:
     image.reads = 0
     for _ in range(10):
         found.note(SITE)
-    assert image.reads <= 40
+    assert image.reads <= 30
     assert found.lookup(SITE) == f"hv_post+{SITE - CODE:#x} [hv_vmbus]"
-    assert image.reads <= 40
+    assert image.reads <= 30
     # So is one that nothing covers, as long as no module comes.
     found.note(CODE + 0x1000)
     image.reads = 0
     for _ in range(10):
         found.note(CODE + 0x1000)
-    assert image.reads <= 40
+    assert image.reads <= 30
     assert found.lookup(CODE + 0x1000) is None
 
 

@@ -196,6 +196,13 @@ def test_a_place_as_text_and_back(text: str, place: Place) -> None:
     assert Place.parse(text) == place
 
 
+def test_a_table_covers_what_it_names() -> None:
+    table = SymbolTable([0x1000, 0x1040], ["start", "last"], end=0x1100)
+    for address in (0, 0xFFF, 0x1000, 0x10FF, 0x1100, 1 << 64):
+        assert table.covers(address) is (table.find(address) is not None)
+    assert not SymbolTable([], []).covers(0)
+
+
 def test_all_addresses_of_a_name() -> None:
     pairs = [(0x10, "same"), (0x20, "other"), (0x30, "same")]
     table = SymbolTable.from_pairs(pairs)

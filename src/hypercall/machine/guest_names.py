@@ -73,9 +73,12 @@ class GuestNames:
         noted = self._noted.get(place)
         if noted is not None and holds(self._read, noted[1]):
             return
-        if self._image.lookup(place) is not None:
-            return
         table = self._image.known
+        if table is None:
+            self._image.lookup(place)
+            table = self._image.known
+        if table is not None and table.covers(place):
+            return
         if table is None or self._work > self._allowance():
             self._noted.pop(place, None)
             return

@@ -233,8 +233,12 @@ def _follow(read: Read, pointer: int, current: int) -> _Symbols | None:
     if now is not own and not _begins_as_table(read, now):
         return None
     table, count, _, names = _TABLE.unpack(now)
-    evidence = [_piece(read, pointer, 8), (current, _TABLE.size, now)]
-    return _Symbols(table, count, names, tuple(evidence))
+    evidence: Evidence
+    if current == pointer + 8:
+        evidence = (_piece(read, pointer, 8 + _TABLE.size),)
+    else:
+        evidence = (_piece(read, pointer, 8), (current, _TABLE.size, now))
+    return _Symbols(table, count, names, evidence)
 
 
 def _begins_as_table(read: Read, content: bytes) -> bool:

@@ -105,6 +105,10 @@ class SymbolTable:
         for index, address in enumerate(self._addresses):
             yield address, self._names[index]
 
+    def covers(self, address: int) -> bool:
+        """Tell whether a name covers a guest-virtual address."""
+        return bool(self._addresses) and self._addresses[0] <= address < self._end
+
     def find(self, address: int) -> tuple[str, int] | None:
         """Return the name that covers a guest-virtual address and the offset from its start."""
         if not 0 <= address < self._end:
