@@ -60,12 +60,17 @@ def test_a_finding_shows_its_count_and_code() -> None:
     stream = io.StringIO()
     finding = Finding(OVERLAP, Position(1_500_000, 0, 1, 0x1003), "It did it.", 1234)
     finding.code, finding.code_address = b"\x0f\x01\xc1\xc3", 0x1000
-    write_findings(stream, [finding], lambda finding: "f+0x3")
+    again = Finding(OVERLAP, Position(1_600_000, 0, 0, 0x2000), "It did it too.")
+    write_findings(stream, [finding, again], lambda finding: "f+0x3")
     lines = stream.getvalue().splitlines()
-    assert lines[1].startswith("1 finding of the checks, 1,234 times in all;")
+    assert lines[1].startswith("2 findings of the checks, 1,235 times in all;")
     assert lines[2] == "error parameter-overlap x1,234: It did it."
     assert lines[3].startswith("    at 0.001500 s on VP 0 VTL 1 in f+0x3; TLFS ")
-    assert lines[4:] == ["           1000  vmcall", "        => 1003  ret"]
+    assert lines[4:6] == ["           1000  vmcall", "        => 1003  ret"]
+    assert lines[6] == f"    why: {OVERLAP.why}"
+    # Once for each rule.
+    assert lines[7] == "error parameter-overlap x1: It did it too."
+    assert len(lines) == 9
 
 
 def test_no_findings_are_not_mentioned() -> None:

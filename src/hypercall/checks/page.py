@@ -8,8 +8,8 @@ _HEAD = """# hypercall checks
 
 While a guest runs, `hypercall run` checks what it does by named rules. What it finds it tells at
 the end: the rule, how often, what the guest did, where (virtual processor, trust level, function),
-the code there, and the section of the TLFS. In a trace each finding stands behind the call that it
-is about.
+the code there, why it matters, and the section of the TLFS. In a trace each finding stands behind
+the call that it is about.
 
 ```console
 $ hypercall checks                      # the rules
@@ -36,6 +36,7 @@ error parameter-overlap x1: HvCallGetVpIndexFromApicId has its input list of 20 
            100084  mov r8, 0x210010
            10008b  call 0x10009a
         => 100090  mov ebx, eax
+    why: The hypervisor may write output before it has read all input. Hosts answer differently: ...
 ```
 
 With `--check-stale` all translations that the processors keep are compared with the guest's paging

@@ -61,7 +61,7 @@ def checks_told(mode: str, stale: bool, kinds: Sequence[EventKind]) -> str | Non
 def write_findings(
     stream: IO[str], findings: Sequence[Finding], place: Callable[[Finding], str]
 ) -> None:
-    """Write what was found: what the guest did, where, and the code there.
+    """Write what was found: what the guest did, where, the code there, and once why it matters.
 
     Args:
         stream: where to.
@@ -79,6 +79,7 @@ def write_findings(
         f"\n{len(findings)} finding{'s' if len(findings) != 1 else ''} of the checks{times};"
         " `hypercall checks RULE` says why each matters\n"
     )
+    explained: set[str] = set()
     for finding in findings[:_MOST_SHOWN]:
         position = finding.position
         rule = finding.rule
@@ -92,6 +93,9 @@ def write_findings(
         )
         for line in disassembly(finding):
             stream.write(f"        {line}\n")
+        if rule.why and rule.name not in explained:
+            explained.add(rule.name)
+            stream.write(f"    why: {rule.why}\n")
     if len(findings) > _MOST_SHOWN:
         stream.write(f"and {len(findings) - _MOST_SHOWN} more\n")
 

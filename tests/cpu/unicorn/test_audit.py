@@ -4,9 +4,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from tests.guests.assembly import put
+from tests.guests.assembly import call, put, start_others, wait_until, write_apic
 from tests.guests.kit import Guest, GuestRun, run_machine
-from tests.guests.layout import DATA, IDENTITY_TABLES, TABLES, WINDOW
+from tests.guests.layout import AP_MAIN, DATA, IDENTITY_TABLES, INPUT, TABLES, WINDOW
 
 from hypercall.machine.machine import Machine
 
@@ -34,11 +34,12 @@ def run(text: str, *, stale: bool) -> GuestRun:
     return run_machine(machine)
 
 
-def machine_for(text: str) -> Machine:
+def machine_for(text: str, cpus: int = 1) -> Machine:
     entries = [WINDOW + PAGE * number | 7 for number in range(512)]
     function = bytes.fromhex("b801000000c3"), bytes.fromhex("b802000000c3")
     guest = Guest(
         text,
+        cpus,
         memory={
             TABLES: struct.pack("<512Q", *entries),
             IDENTITY_TABLES + 2 * PAGE + 8 * (WINDOW >> 21): struct.pack("<Q", TABLES | 7),
@@ -282,3 +283,124 @@ def test_a_snapshot_in_a_file_has_old_translations_without_their_marks(tmp_path:
     path = tmp_path / "snapshot"
     machine.snapshot().save(path)
     assert run_machine(Machine.from_snapshot(path)).words(2) == [OLD, OLD]
+
+
+SEEN, FLAG = DATA + 0x30000, DATA + 0x31000
+NEIGHBOUR = ADDRESS + PAGE
+
+
+def see(address: int, slot: int) -> str:
+    """Read 8 bytes, and keep them where the test finds them."""
+    return f"mov edi, {address}\nmov rbx, [rdi]\nmov eax, {SEEN + 8 * slot}\nmov [rax], rbx"
+
+
+def moved(entry: int, target: int) -> str:
+    return f"mov eax, {entry}\nmov qword ptr [rax], {target | 7}"
+
+
+def flushed(address: int) -> str:
+    """Flush an address on the second processor by a call."""
+    return (
+        f"mov edi, {INPUT}\nmov rax, cr3\nmov [rdi], rax\nmov qword ptr [rdi + 8], 0\n"
+        f"mov qword ptr [rdi + 16], 2\nmov rax, {address}\nmov [rdi + 24], rax\n"
+        f"{call(0x1_0000_0003, INPUT)}"
+    )
+
+
+def seen_by_another(first: str, second: str) -> None:
+    """Let a second processor rest with an old translation that the first one flushes.
+
+    Args:
+        first: what the first one does between the change and the flush.
+        second: what the second one does when it has been woken, before it reads again.
+    """
+    text = f"""
+        mov qword ptr [{AP_MAIN}], other
+        {start_others(1)}
+        {wait_until("until_it_rests", FLAG, 1)}
+        {MOVE}
+        {wait("a", 5)}
+        {flushed(ADDRESS)}
+        {first}
+        {write_apic(0x300, 0xC4040)}
+        {wait_until("until_it_woke", FLAG + 8, 1)}
+        {moved(ENTRY + 8, OTHER)}
+        {wait_until("until_it_read", FLAG + 16, 1)}
+        jmp finished
+    other:
+        {see(NEIGHBOUR, 2)}
+        {see(ADDRESS, 0)}
+        {see(WINDOW + 0x100000 + 3 * PAGE, 3)}
+        mov dword ptr [{FLAG}], 1
+        sti
+        hlt
+        cli
+        mov dword ptr [{FLAG + 8}], 1
+        {second}
+        {see(ADDRESS, 1)}
+        mov dword ptr [{FLAG + 16}], 1
+        ret
+    finished:
+    """
+    for stale in (False, True):
+        machine = machine_for(text, 2)
+        machine.check(stale=stale)
+        done = run_machine(machine)
+        assert done.memory_words(SEEN, 4) == [OLD, NEW, 0, 0x333]
+        assert machine.check().finish() == []
+
+
+def test_a_flush_of_a_resting_processor_drops_what_was_marked() -> None:
+    seen_by_another("", "")
+    seen_by_another(wait("b", 5), wait("c", 5))
+
+
+def test_a_processor_that_was_started_flushes_what_was_marked() -> None:
+    """INIT resets what is intercepted, and with it whether INVLPG is seen."""
+    text = f"""
+        mov qword ptr [{AP_MAIN}], other
+        {start_others(1)}
+        {wait_until("until_it_flushed", FLAG, 1)}
+        jmp finished
+    other:
+        {see(ADDRESS, 0)}
+        {MOVE}
+        {wait("a", 5)}
+        mov edi, {ADDRESS}
+        invlpg [rdi]
+        {see(ADDRESS, 1)}
+        mov dword ptr [{FLAG}], 1
+        ret
+    finished:
+    """
+    machine = machine_for(text, 2)
+    machine.check(stale=True)
+    assert run_machine(machine).memory_words(SEEN, 2) == [OLD, NEW]
+
+
+def test_old_translations_of_a_resting_processor_are_seen() -> None:
+    text = f"""
+        mov qword ptr [{AP_MAIN}], other
+        {start_others(1)}
+        {wait_until("until_it_rests", FLAG, 1)}
+        {MOVE}
+        {wait("a", 45)}
+        {write_apic(0x300, 0xC4040)}
+        {wait_until("until_it_read", FLAG + 8, 1)}
+        jmp finished
+    other:
+        {see(ADDRESS, 0)}
+        mov dword ptr [{FLAG}], 1
+        sti
+        hlt
+        cli
+        {see(ADDRESS, 1)}
+        mov dword ptr [{FLAG + 8}], 1
+        ret
+    finished:
+    """
+    machine = machine_for(text, 2)
+    checks = machine.check(stale=True)
+    assert run_machine(machine).memory_words(SEEN, 2) == [OLD, OLD]
+    (found,) = checks.finish()
+    assert found.text.startswith(f"VP 1 used an old translation of {ADDRESS:#x} to read from")

@@ -82,6 +82,8 @@ cdef class Auditor(Contexts):
             return
         for index in range(context.pending):
             if context.pages[index] & ~<uint64_t>0xFFF == page:
+                # It goes before it can be used, and its marks must be taken away for that.
+                context.marks = context.marks or marks_of(entry) != 0
                 return
         if self.agrees(env, mode, page, entry):
             unmark(entry)
