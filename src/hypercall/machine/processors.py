@@ -7,6 +7,7 @@ from hypercall.cpu.registers import ProcessorRegisters
 from hypercall.cpu.unicorn.engine import Engine
 from hypercall.cpu.unicorn.memory_map import MemoryMap
 from hypercall.machine.host_memory import HostMemory
+from hypercall.machine.page_runs import page_runs
 from hypercall.partition.effects import TranslationFlush
 from hypercall.partition.virtual_processor import RunState, VirtualProcessor
 from hypercall.tlfs.call_flags import HeatType
@@ -461,17 +462,11 @@ class Processors:
         memory = self._partition.memory
         written = self._engine.written_pages()
         low = memory.size_below_4g // _PAGE
-        ranges = []
-        for first, last, base in ((0, low, 0), (low, len(written), (4 << 30) // _PAGE - low)):
-            position = first
-            while position < last:
-                start = written.find(0, position, last)
-                if start < 0:
-                    break
-                end = _end_of_zeros(written, start, last)
-                ranges.append((start + base, end - start))
-                position = end
-        return ranges
+        high = (4 << 30) // _PAGE - low
+        return [
+            *page_runs(written, marked=False, last=low),
+            *((page + high, count) for page, count in page_runs(written, marked=False, first=low)),
+        ]
 
     def hint_memory(self, heat: HeatType, first_page: int, page_count: int) -> None:
         """Pass a hint about pages of RAM on to the host."""
@@ -492,19 +487,3 @@ class Processors:
     def crash(self, parameters: Sequence[int], message: bytes | None) -> None:
         """The guest says that it has crashed."""
         self.on_crash(parameters, message)
-
-
-def _end_of_zeros(written: bytearray, start: int, last: int) -> int:
-    # A run of zeros is often long: doubling steps find its end in few comparisons.
-    step = 1
-    end = start
-    while end < last and step >= 1:
-        size = min(step, last - end)
-        if not any(written[end : end + size]):
-            end += size
-            step *= 2
-        elif size == 1:
-            break
-        else:
-            step = max(1, size // 2)
-    return end

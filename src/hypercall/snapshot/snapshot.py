@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hypercall.machine.page_runs import page_runs
 from hypercall.snapshot.condition import check_time
 from hypercall.snapshot.memento import Memento
 from hypercall.snapshot.memory_holder import MemoryHolder
@@ -92,13 +93,5 @@ class Snapshot:
 def _runs(before: bytes, now: bytes) -> list[tuple[int, int]]:
     """Return (offset, length) in bytes of the runs of pages that either marks as written."""
     either = int.from_bytes(before, "little") | int.from_bytes(now, "little")
-    wanted = either.to_bytes(len(now), "little").translate(_IS_WRITTEN)
-    runs = []
-    at = wanted.find(1)
-    while at >= 0:
-        end = wanted.find(0, at)
-        if end < 0:
-            end = len(wanted)
-        runs.append((at * _PAGE, (end - at) * _PAGE))
-        at = wanted.find(1, end)
-    return runs
+    written = either.to_bytes(len(now), "little").translate(_IS_WRITTEN)
+    return [(page * _PAGE, count * _PAGE) for page, count in page_runs(written, marked=True)]
