@@ -1,4 +1,5 @@
 import hashlib
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercall.errors import InputError
-from hypercall.snapshot.container import is_container, read_container, write_container
+from hypercall.snapshot.container import (
+    is_container,
+    parse_json,
+    read_container,
+    write_container,
+)
 
 MAGIC = b"HCTEST\r\n"
 
@@ -95,3 +101,47 @@ def test_any_content_is_read_or_refused(content: bytes) -> None:
         except InputError:
             return
     assert sum(map(len, parts.values())) <= len(content)
+
+
+def test_what_the_first_part_does_not_allow_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_container(path, MAGIC, 3, {"head": b"1000", "two": bytes(500_000_000)})
+    with pytest.raises(InputError, match="more than it may"):
+        read_container(path, MAGIC, 3, "a test file", 1 << 10, int)
+    write_container(path, MAGIC, 3, {"head": bytes(500_000_000)})
+    with pytest.raises(InputError, match="more than it may"):
+        read_container(path, MAGIC, 3, "a test file", 1 << 10, int)
+    write_container(path, MAGIC, 3, {"head": b"5000", "two": bytes(3000)})
+    assert set(read_container(path, MAGIC, 3, "a test file", 1 << 12, int)) == {"head", "two"}
+
+
+def test_many_parts_without_content(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_container(path, MAGIC, 3, {str(number): b"" for number in range(2000)})
+    with pytest.raises(InputError, match="more than it may"):
+        read(path)
+
+
+def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path)
+    with pytest.raises(InputError, match="no file"):
+        read(Path(os.devnull))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 40_000_000,
+        b"[NaN]",
+        b"[-Infinity]",
+        b"9" * 5000,
+        b"\xff",
+        b'{"a":',
+        b"[" * 100_000,
+        b"[" + b"[]," * 20_000_000 + b"[]]",
+    ],
+)
+def test_json_that_no_program_wrote(data: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        parse_json(data)

@@ -1,18 +1,22 @@
 import json
 import os
+import re
 from collections import deque
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from tests.guests.kit import Guest
 
+import hypercall
+import hypercall.faults.children
 from hypercall.errors import InputError
 from hypercall.machine.machine import Machine
 from hypercall.partition.run_state import RunState
 from hypercall.partition.timers import TimerHandle, TimerQueue
-from hypercall.snapshot.encoding import Decoder, Encoder
+from hypercall.snapshot.encoding import OF_THE_HOST, Decoder, Encoder
 
 
 def there_and_back(value: Any, fresh: Any = None, buffers: Any = None) -> Any:
@@ -117,6 +121,10 @@ TIMERS = "hypercall.partition.timers"
         [{"l": [{"fn": "os:system"}]}],
         [{"l": [{"p": [{"fn": "os:system"}, ["true"]]}]}],
         [{"l": [{"p": [{"fn": "hypercall.machine.debug_transport:open_debug_transport"}, []]}]}],
+        [{"c": "hypercall.machine.debug_transport:SocketTransport", "o": {}}],
+        [{"c": "hypercall.faults.children:Children", "o": {}}],
+        [{"l": [{"p": [{"fn": "hypercall.faults.children:_signal_name"}, [1]]}]}],
+        [{"c": "hypercall.machine.machine:Machine", "o": {"host_poll": {"fn": "builtins:bytes"}}}],
         [{"l": [{"m": [{"r": 1}, "__class__"]}]}, {"c": f"{TIMERS}:TimerQueue", "o": {}}],
         [{"l": [{"m": [{"r": 1}, "append"]}]}, {"l": []}],
         [{"l": [{"k": 0}]}],
@@ -138,6 +146,24 @@ TIMERS = "hypercall.partition.timers"
 def test_what_strangers_may_write_is_refused_in_one_line(nodes: list[Any]) -> None:
     with pytest.raises(InputError, match="the snapshot is damaged"):
         fill(*nodes)
+
+
+HOST_MODULES = re.compile(
+    r"^(?:import|from) (?:os|socket|subprocess|signal|shutil|tempfile|ctypes)\b", re.MULTILINE
+)
+
+
+def test_what_reaches_the_host_is_known() -> None:
+    """A class or function that a file may name belongs to no module that opens or ends anything."""
+    root = Path(hypercall.__file__).parent
+    found = set()
+    for folder in ("partition", "machine", "tlfs", "faults"):
+        for path in (root / folder).rglob("*.py"):
+            if HOST_MODULES.search(path.read_text()):
+                name = path.relative_to(root).with_suffix("").as_posix().replace("/", ".")
+                found.add(f"hypercall.{name}")
+    assert found
+    assert found <= OF_THE_HOST
 
 
 def test_too_many_objects_are_refused() -> None:

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.guests.assembly import call, put
@@ -125,6 +126,26 @@ def test_a_damaged_part_is_said_so(saved: Path, part: str, content: bytes, messa
     with pytest.raises(InputError, match=message) as caught:
         Machine.from_snapshot(saved)
     assert str(saved) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_than_a_machine_has_is_not_unpacked(saved: Path) -> None:
+    parts = read_container(saved, MAGIC, FORMAT, "", 1 << 28)
+    write_container(saved, MAGIC, FORMAT, {**parts, "ram": bytes(300 << 20)})
+    with pytest.raises(InputError, match="more than it may"):
+        Machine.from_snapshot(saved)
+
+
+@pytest.mark.parametrize(
+    "change", [{"count": -1}, {"count": 1 << 70}, {"skew": 1.5}, {"factor": 0}]
+)
+def test_numbers_of_the_engine_that_are_none(saved: Path, change: dict[str, Any]) -> None:
+    parts = read_container(saved, MAGIC, FORMAT, "", 1 << 28)
+    head = json.loads(parts["head"])
+    head["engine"] |= change
+    write_container(saved, MAGIC, FORMAT, {**parts, "head": json.dumps(head).encode()})
+    with pytest.raises(InputError, match="damaged|another") as caught:
+        Machine.from_snapshot(saved)
     assert "\n" not in str(caught.value)
 
 

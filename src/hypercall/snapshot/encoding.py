@@ -20,7 +20,13 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from hypercall.errors import InputError
-from hypercall.snapshot.object_state import attributes, has_state, is_frozen, slots
+from hypercall.snapshot.object_state import (
+    NOT_STATE,
+    attributes,
+    has_state,
+    is_frozen,
+    slots,
+)
 
 Json = Any
 """What the json module makes and takes."""
@@ -37,6 +43,14 @@ _CALLED_BACK = (
     "hypercall.faults.",
 )
 _HELD_BY_PYTHON = "hypercall.machine.host_port"
+# What reaches the host: neither a class nor a function of these is taken from a file.
+OF_THE_HOST = frozenset(
+    {
+        *("hypercall.faults.children", "hypercall.faults.sweep"),
+        *("hypercall.machine.debug_transport", "hypercall.machine.listening", _HELD_BY_PYTHON),
+    }
+)
+"""The modules whose objects have to do with processes, sockets or files of the host."""
 _KNOWN = ("hypercall.partition.", "hypercall.machine.", "hypercall.tlfs.", "hypercall.faults.")
 
 
@@ -306,8 +320,10 @@ class Decoder:
         if "c" in node:
             kind: Any = type(made)
             known = None if hasattr(made, "__dict__") else set(slots(kind))
+            others = getattr(kind, NOT_STATE, ())
             for name, value in node["o"].items():
-                if (known is not None and name not in known) or name.startswith("__"):
+                unknown = known is not None and name not in known
+                if unknown or name.startswith("__") or name in others:
                     raise _damaged(f"an attribute ({name[:40]})")
                 self._where = f"{kind.__name__}.{name}"
                 own = _MISSING if fresh is _MISSING else getattr(fresh, name, _MISSING)
@@ -380,7 +396,7 @@ def _class(name: str) -> Any:
     for part in path.split("."):
         found = getattr(found, part, None)
     known = f"{module}.".startswith((*_KNOWN, "hypercall.cpu.", "hypercall.trace.symbols."))
-    if not known or not isinstance(found, type):
+    if not known or module in OF_THE_HOST or not isinstance(found, type):
         raise _damaged(f"the name of a class ({name[:80]})")
     return found
 
@@ -393,6 +409,7 @@ def _may_be_called(function: object) -> bool:
     return (
         isinstance(function, FunctionType)
         and f"{function.__module__}.".startswith(_CALLED_BACK)
+        and function.__module__ not in OF_THE_HOST
         and "<" not in function.__qualname__
     )
 
