@@ -1,18 +1,19 @@
 """How many records of a trace are counted or decoded in a second, in each format.
 
 The traces are made here: calls of three kinds by four processors, each with its end and, as KVM
-writes it, a sibling that tells its fields. In the same rounds, where they are installed,
-``trace-cmd report`` reads the same file to text, which is what one would count otherwise.
+writes it, a sibling that tells its fields. In the same rounds, where it is installed,
+``trace-cmd report`` reads the same file to text. Times are those of the processor, so that other
+work on the host counts little; the load average is printed all the same.
 
 Usage: python benchmarks/decode.py [--records 1000000] [--rounds 3]
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from hypercall.trace.jsonl import JsonLinesWriter
 from hypercall.trace.kvm.reader import open_kvm_trace
 from hypercall.trace.reading import open_trace
 from hypercall.trace.strace import StraceWriter
+from hypercall.trace.texts import LinesToText
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.trace.kvm.recordings import Entry, ftrace, perf, report, ring_buffer, trace_dat
@@ -123,10 +125,11 @@ def write_run(path: Path, records: int) -> None:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Return how long a function takes."""
-    started = time.perf_counter()
+    """Return how much of the processor's time a function takes, and what it starts."""
+    started = os.times()
     function()
-    return time.perf_counter() - started
+    ended = os.times()
+    return sum(ended[:4]) - sum(started[:4])
 
 
 def count_kvm(path: Path) -> int:
@@ -138,8 +141,14 @@ def count_kvm(path: Path) -> int:
     return sum(counts.records.values())
 
 
-def show_kvm(path: Path, most: int) -> int:
-    """Write the first calls of a trace of KVM as text to nowhere."""
+def show_kvm(path: Path) -> None:
+    """Show a trace of KVM as text, to nowhere."""
+    for _ in open_kvm_trace(path).text():
+        pass
+
+
+def read_kvm(path: Path, most: int) -> int:
+    """Read the first events of a trace of KVM, and write each as text to nowhere."""
     writer = StraceWriter(lambda text: None, lambda address: None)
     shown = 0
     for event in open_kvm_trace(path).events():
@@ -148,6 +157,13 @@ def show_kvm(path: Path, most: int) -> int:
         if shown == most:
             break
     return shown
+
+
+def show_run(path: Path) -> None:
+    """Show a trace of JSON lines as text, to nowhere."""
+    with path.open("rb") as stream:
+        for _ in LinesToText(stream).text():
+            pass
 
 
 def count_run(path: Path) -> int:
@@ -167,14 +183,19 @@ def read_run(path: Path, most: int) -> int:
     return shown
 
 
-def best(function: Callable[[], int], rounds: int) -> tuple[float, int]:
+def report_of(command: list[str]) -> int:
+    """Let the peer write the text of a trace to nowhere."""
+    return subprocess.run(command, check=True, stdout=subprocess.DEVNULL).returncode
+
+
+def best(function: Callable[[], int | None], rounds: int) -> tuple[float, int]:
     """Return the fastest time of some rounds, and what the function returned."""
     found, result = [], 0
     for _ in range(rounds):
 
         def measured() -> None:
             nonlocal result
-            result = function()
+            result = function() or 0
 
         found.append(seconds(measured))
     return min(found), result
@@ -188,30 +209,39 @@ def main() -> None:
     options = parser.parse_args()
     peer = shutil.which("trace-cmd")
     some = max(options.records // _EVENTS_SHARE, 1)
-    print("millions of records (counted) and of calls (as text) a second, fastest of the rounds")
-    print(f"{'format':<24} {'counted':>8} {'as text':>8} {'trace-cmd report':>17} {'ratio':>7}")
+    loads = [os.getloadavg()[0]]
+    print("millions of records in a second of the processor; the fastest of the rounds")
+    print(
+        f"{'format':<24} {'counted':>8} {'as text':>8} {'trace-cmd report':>17} {'text/report':>12}"
+        f" {'as events':>10}"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for form, path in write_kvm(folder, options.records).items():
             taken, records = best(lambda path=path: count_kvm(path), options.rounds)  # type: ignore[misc]
-            speed = records / taken / 1e6
-            taken, calls = best(lambda path=path: show_kvm(path, some), options.rounds)  # type: ignore[misc]
-            print(f"{form:<24} {speed:>8.1f} {calls / taken / 1e6:>8.2f}", end="")
+            counted = records / taken / 1e6
+            taken, _ = best(lambda path=path: show_kvm(path), options.rounds)  # type: ignore[misc]
+            shown = records / taken / 1e6
+            print(f"{form:<24} {counted:>8.1f} {shown:>8.2f}", end="", flush=True)
             if peer is not None and form.startswith("trace.dat"):
                 command = [peer, "report", str(path)]
-                taken = min(
-                    seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))  # noqa: B023
-                    for _ in range(options.rounds)
-                )
+                taken, _ = best(lambda: report_of(command), options.rounds)  # noqa: B023
                 other = records / taken / 1e6
-                print(f" {other:>17.2f} {speed / other:>5.0f} x", end="")
-            print(flush=True)
+                print(f" {other:>17.2f} {shown / other:>10.0f} x", end="")
+            else:
+                print(" " * 31, end="")
+            taken, calls = best(lambda path=path: read_kvm(path, some), options.rounds)  # type: ignore[misc]
+            print(f" {calls * _RECORDS_OF_A_CALL / taken / 1e6:>10.2f}", flush=True)
+            loads.append(os.getloadavg()[0])
         path = folder / "run.jsonl"
         write_run(path, options.records)
         taken, events = best(lambda: count_run(path), options.rounds)
-        speed = events / taken / 1e6
-        taken, events = best(lambda: read_run(path, some), options.rounds)
-        print(f"{'JSON lines of a run':<24} {speed:>8.1f} {events / taken / 1e6:>8.2f} (as events)")
+        counted = events / taken / 1e6
+        taken, _ = best(lambda: show_run(path), options.rounds)
+        shown = events / taken / 1e6
+        taken, read = best(lambda: read_run(path, some), options.rounds)
+        form = "JSON lines of a run"
+        print(f"{form:<24} {counted:>8.1f} {shown:>8.2f}{read / taken / 1e6:>42.2f}")
         events_of_run = calls_of_a_run(some)
 
         def show() -> int:
@@ -222,6 +252,8 @@ def main() -> None:
 
         taken, events = best(show, options.rounds)
         print(f"{'events of a run':<24} {'':>8} {events / taken / 1e6:>8.2f}")
+    loads.append(os.getloadavg()[0])
+    print(f"load average {min(loads):.1f} to {max(loads):.1f}, {os.cpu_count()} processors")
 
 
 if __name__ == "__main__":

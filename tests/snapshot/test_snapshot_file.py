@@ -144,7 +144,7 @@ def test_numbers_of_the_engine_that_are_none(saved: Path, change: dict[str, Any]
     head = json.loads(parts["head"])
     head["engine"] |= change
     write_container(saved, MAGIC, FORMAT, {**parts, "head": json.dumps(head).encode()})
-    with pytest.raises(InputError, match="damaged|another") as caught:
+    with pytest.raises(InputError, match=r"damaged|another") as caught:
         Machine.from_snapshot(saved)
     assert "\n" not in str(caught.value)
 
