@@ -32,6 +32,7 @@ _MORE = 256 << 20
 _LARGEST_HEAD = 64 << 20
 _Made = TypeVar("_Made", bound="GuestMachine")
 _NAMES = ("state", "fields", "tlb")
+_NUMBERS = ("count", "skew", "factor", "current", "delivers_again")
 
 
 def save_machine(machine: "GuestMachine", path: Path) -> None:
@@ -135,6 +136,9 @@ def _restored(
         _put(buffer, pages, parts[name])
     engine: dict[str, Any] = dict(head["engine"])
     engine["rest_of_block"] = tuple(engine["rest_of_block"])
+    numbers = (*(engine[name] for name in _NUMBERS), *engine["rest_of_block"])
+    if not all(isinstance(each, int) and 0 <= each < 1 << 64 for each in numbers):
+        raise InputError("it is damaged: a number of its engine is none")
     for name in ("pages", "stores", "msr_map", "statistics"):
         engine[name] = parts[name]
     engine["tables"] = [parts[f"table {number}"] for number in range(head["tables"])]
