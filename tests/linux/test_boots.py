@@ -134,7 +134,7 @@ def test_a_fault_in_a_module_is_met_again_in_a_recorded_run(
     record = tmp_path / "run.hcrun"
     run = boot(image, initrd_of(image), "--inject", fault, "--record", str(record))
     check(run)
-    assert "INSUFFICIENT_BUFFERS  <0ns>  [hv_post_message+0x" in run.trace
+    assert "INSUFFICIENT_BUFFERS (injected)  <0ns>  [hv_post_message+0x" in run.trace
     # The driver tries again.
     assert "Vmbus version:" in run.console
     trace = tmp_path / "again"
