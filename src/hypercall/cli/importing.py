@@ -76,7 +76,7 @@ def import_command(
         if check:
             raise InputError("--check is for traces of KVM: give JSON lines to `hypercall checks`")
         if statistics:
-            from hypercall.cli.stats import count_and_write
+            from hypercall.cli.counting import count_and_write
 
             with _opened(file) as stream:
                 count_and_write(stream)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hypercall.errors import InputError
-
 if TYPE_CHECKING:
-    from hypercall.trace.counts import LineCounts, TraceCounts
+    from hypercall.trace.counts import TraceCounts
 
 _START = 64
 
@@ -37,6 +35,7 @@ def stats_command(
     counted, then the exit code is 2, and the standard error tells the place.
     """
     # Not at the top, so that the other commands start quickly.
+    from hypercall.cli.counting import check_recorded, count_and_write
     from hypercall.cli.importing import open_trace, report_reading
     from hypercall.cli.inputs import check_input_file
     from hypercall.cli.statistics import write_counts
@@ -50,21 +49,13 @@ def stats_command(
     if is_recording(file):
         write_counts(sys.stdout, _count_run(file))
         if check:
-            _check(file)
+            check_recorded(file)
         return
     trace = open_trace(file, "auto")
     write_counts(sys.stdout, trace.counts())
     if check:
-        _check(file)
+        check_recorded(file)
     report_reading(trace)
-
-
-def _check(path: Path) -> None:
-    from hypercall.cli.findings import check_events, write_recorded
-    from hypercall.cli.recorded import Recorded
-
-    recorded = Recorded(path)
-    write_recorded(sys.stdout, check_events(recorded, recorded.description), recorded.symbol)
 
 
 def _count_run(path: Path) -> TraceCounts:
@@ -93,33 +84,3 @@ def _count_run(path: Path) -> TraceCounts:
             if site is not None and symbol is not None:
                 counts.symbols[site] = symbol
     return counts
-
-
-def count_and_write(stream: BinaryIO, checked: Path | None = None) -> None:
-    """Count JSON lines of a run, and show the counts.
-
-    Args:
-        stream: the lines.
-        checked: the file, if the run is to be checked too.
-
-    Raises:
-        InputError: they are damaged; what could be read is shown.
-    """
-    from hypercall.cli.statistics import write_counts
-    from hypercall.trace.counts import count_lines
-
-    found = count_lines(stream)
-    write_counts(sys.stdout, found.counts)
-    if checked is not None:
-        _check(checked)
-    sys.stdout.flush()
-    if found.damaged:
-        raise InputError(damage_text(found))
-
-
-def damage_text(found: LineCounts) -> str:
-    """Return what is to be said of a trace that is damaged."""
-    line, reason = found.damage[0]
-    more = found.damaged - 1
-    others = f"; and {more:,} more line{'s' if more != 1 else ''}" if more else ""
-    return f"the trace is damaged at line {line}: {reason}{others}; what could be read was read"
