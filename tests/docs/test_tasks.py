@@ -27,9 +27,9 @@ def folder(tmp_path: Path) -> Path:
     kernels = [guests / f"vmlinuz-{name}" for name in ("6.1", "distribution")]
     kernel = next((path for path in kernels if path.exists()), None)
     if kernel is None or not (guests / "busybox").exists():
-        pytest.skip("no guests: run script/fetch-guests")
+        pytest.fail(f"there is no kernel or busybox in {guests}: run script/fetch-guests")
     if shutil.which("gcc") is None or shutil.which("gdb") is None:
-        pytest.skip("no gcc or no gdb: run script/test, which installs them")
+        pytest.fail("there is no gcc or no gdb: run script/test, which installs them")
     (tmp_path / "vmlinuz").symlink_to(kernel)
     (tmp_path / "busybox").symlink_to(guests / "busybox")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
