@@ -70,6 +70,10 @@ def test_output_without_a_command_is_a_mistake() -> None:
         (["at ... s, vp0"], "at 1.5\n s, vp0", False),
         (["a.c"], "abc", False),
         ([], "anything", True),
+        (["halted since 1.5 s, sleep+0x2"], "halted since 12.345678 s, sleep+0x1a", True),
+        (["halted since 1.5 s, sleep+0x2"], "halted since 1.5 s, sleep", True),
+        (["halted since 1.5 s, sleep+0x2"], "halted since 1.5 s, wait+0x2", False),
+        (["halted since 1.5 s"], "halted since 15 s", False),
     ],
 )
 def test_output_fits_what_is_shown(expected: list[str], output: str, does: bool) -> None:
