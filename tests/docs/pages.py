@@ -4,8 +4,8 @@ A page is Markdown. In a fenced block of the kind ``console`` a line that begins
 command for the shell, one that begins with ``>`` goes on with it, and the lines up to the next
 command are the command's output, standard error included. ``...`` stands for anything within a
 line, and alone on a line for any number of lines. Numbers with a decimal point, which are times,
-and offsets in functions (``+0x1a``) stand for any such number. A command whose output is not shown may write
-anything. A command ends with 0, unless the next one shows its exit code by ``echo $?``.
+and offsets in functions (``+0x1a``) stand for any such number. A command whose output is not shown
+may write anything. A command ends with 0, unless the next one shows its exit code by ``echo $?``.
 
 A paragraph that ends with the name of a file in backquotes and a colon makes the block behind it
 that file; where the name begins with ``examples/`` the block is a part of that file. Blocks of
