@@ -32,6 +32,7 @@ _MORE = 256 << 20
 _LARGEST_HEAD = 64 << 20
 _Made = TypeVar("_Made", bound="GuestMachine")
 _NAMES = ("state", "fields", "tlb")
+_LATEST = 1 << 63
 _NUMBERS = ("count", "skew", "factor", "current", "delivers_again")
 
 
@@ -139,6 +140,9 @@ def _restored(
     numbers = (*(engine[name] for name in _NUMBERS), *engine["rest_of_block"])
     if not all(isinstance(each, int) and 0 <= each < 1 << 64 for each in numbers):
         raise InputError("it is damaged: a number of its engine is none")
+    # Time that runs round or in leaps would let turns end before they begin, for ever.
+    if engine["factor"] != machine.engine.factor or engine["count"] + engine["skew"] >= _LATEST:
+        raise InputError("it is damaged: its time is none")
     for name in ("pages", "stores", "msr_map", "statistics"):
         engine[name] = parts[name]
     engine["tables"] = [parts[f"table {number}"] for number in range(head["tables"])]
