@@ -301,14 +301,20 @@ def test_what_the_checks_find_is_a_complaint() -> None:
     guest = Guest(f"{call(0x10002, 0, 3)}\nmov rax, 5\n{call(0x10002, 0, 3)}\ntest ax, ax")
     settings = replace(SETTINGS, choice=replace(FAILING, calls=frozenset({2})))
     found = [
-        [(row.fault.split(",")[1], row.outcome.value) for row in rows]
+        [(row.fault.split(",")[1], row.outcome.value, row.struck) for row in rows]
         for rows in (
             sweep(guest.machine, replace(settings, watch=watch)) for watch in (True, False)
         )
     ]
     assert found == [
-        [("nth=1", "complained"), ("nth=2", "survived"), ("status=NO_RESOURCES", "complained")],
-        [("nth=1", "survived"), ("nth=2", "survived"), ("status=NO_RESOURCES", "survived")],
+        [
+            *(("nth=1", "complained", 1), ("nth=2", "survived", 1)),
+            ("status=NO_RESOURCES", "complained", 2),
+        ],
+        [
+            *(("nth=1", "survived", 1), ("nth=2", "survived", 1)),
+            ("status=NO_RESOURCES", "survived", 2),
+        ],
     ]
 
 
