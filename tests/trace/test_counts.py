@@ -98,6 +98,14 @@ def test_lines_of_another_form_are_counted_too() -> None:
     assert found.damaged == 0
 
 
+def test_what_a_fault_answered_is_counted_by_itself() -> None:
+    text = "".join(written([*EVENTS, call(120, result=5, injected=True)]))
+    found = counted(text)
+    rows = list(found.counts.calls.by_call())
+    assert rows == expected(text)
+    assert "INVALID_PARAMETER (injected)" in {row.outcome for row in rows}
+
+
 def test_damaged_lines_are_told_and_the_others_counted() -> None:
     lines = written(EVENTS)
     lines[2:2] = ["garbage\n", '{"event":"hypercall","time_ns":5}\n', "x" * (1 << 21) + "\n"]

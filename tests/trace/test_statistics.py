@@ -77,6 +77,18 @@ def test_unknown_codes_statuses_and_faults_have_names_too() -> None:
     ]
 
 
+def test_what_a_fault_answered_is_counted_by_itself() -> None:
+    statistics = Statistics()
+    own, injected = call(POST_MESSAGE, result=0x13), call(POST_MESSAGE, result=0x13)
+    injected.record.injected = True
+    for event in (own, injected, injected):
+        statistics.count(event)
+    assert [(c.outcome, c.count) for c in statistics.by_call()] == [
+        ("INSUFFICIENT_BUFFERS (injected)", 2),
+        ("INSUFFICIENT_BUFFERS", 1),
+    ]
+
+
 def test_counting_can_be_stopped() -> None:
     hub, statistics = TraceHub(), Statistics()
     stop = statistics.attach(hub)

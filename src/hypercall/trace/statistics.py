@@ -54,7 +54,7 @@ class Statistics:
 
     def __init__(self) -> None:
         # Found by what is cheap to get from a record; names are made when somebody asks.
-        self._counts: dict[tuple[int, int | None, str | None, bool], CallCount] = {}
+        self._counts: dict[tuple[int, int | None, str | None, bool, bool], CallCount] = {}
 
     def attach(self, hub: TraceHub) -> Callable[[], None]:
         """Count every hypercall that the hub tells of; call the result to stop counting."""
@@ -72,12 +72,13 @@ class Statistics:
             None if result is None else result & 0xFFFF,
             record.fault,
             continued,
+            record.injected,
         )
         counted = self._counts.get(key)
         if counted is None:
             counted = self._counts[key] = CallCount(
                 name=record.declaration.name if record.declaration else f"call {key[0]:#06x}",
-                outcome=_outcome(key[1], key[2], continued),
+                outcome=outcome_of(record),
                 first_ns=record.entered_at,
             )
         counted.count += 1
@@ -115,7 +116,7 @@ class Statistics:
             last_ns: time of the last.
             total_ns: time spent in them all.
         """
-        key = (code, status, fault, continued)
+        key = (code, status, fault, continued, False)
         counted = self._counts.get(key)
         if counted is None:
             declaration = DECLARATIONS.by_code.get(code)
@@ -149,9 +150,14 @@ class Statistics:
 
 
 def outcome_of(record: CallRecord) -> str:
-    """Return what came of a call: a status by name, a fault, or :data:`CONTINUED`."""
+    """Return what came of a call: a status by name, a fault, or :data:`CONTINUED`.
+
+    A status that an injected fault has answered says so.
+    """
     status = None if record.result is None else record.result & 0xFFFF
-    return _outcome(status, record.fault, record.continued)
+    outcome = _outcome(status, record.fault, record.continued)
+    answered = record.injected and not record.continued
+    return f"{outcome} (injected)" if answered else outcome
 
 
 def _outcome(status: int | None, fault: str | None, continued: bool) -> str:
