@@ -137,7 +137,11 @@ def test_more_than_a_machine_has_is_not_unpacked(saved: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"count": -1}, {"count": 1 << 70}, {"skew": 1.5}, {"factor": 0}]
+    "change",
+    [
+        *({"count": -1}, {"count": 1 << 70}, {"skew": 1.5}, {"skew": "1"}, {"skew": (1 << 64) - 1}),
+        *({"factor": 0}, {"factor": 9}, {"current": 7}),
+    ],
 )
 def test_numbers_of_the_engine_that_are_none(saved: Path, change: dict[str, Any]) -> None:
     parts = read_container(saved, MAGIC, FORMAT, "", 1 << 28)
