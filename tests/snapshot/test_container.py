@@ -115,6 +115,17 @@ def test_what_the_first_part_does_not_allow_is_not_unpacked(tmp_path: Path) -> N
     assert set(read_container(path, MAGIC, 3, "a test file", 1 << 12, int)) == {"head", "two"}
 
 
+def test_what_the_host_has_no_room_for_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_container(path, MAGIC, 3, {"head": b"500000000", "two": bytes(3000)})
+    assert set(read_container(path, MAGIC, 3, "a test file", 1 << 12, int)) == {"head", "two"}
+    monkeypatch.setattr("os.sysconf", lambda name: 64)
+    with pytest.raises(InputError, match="half of this host's memory"):
+        read_container(path, MAGIC, 3, "a test file", 1 << 12, int)
+
+
 def test_many_parts_without_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_container(path, MAGIC, 3, {str(number): b"" for number in range(2000)})

@@ -169,11 +169,14 @@ class _Parts:
             self._room -= _OF_A_PART
             if size > self._room:
                 self._pass(self._room + 1)
-                raise InputError(f"{self._path} unpacks to more than it may hold: it is no good")
+                raise InputError(
+                    f"{self._path} unpacks to more than it may hold, or than half of this host's"
+                    " memory: it is no good, or made on a larger host"
+                )
             self._room -= size
             parts[name] = self._take(size)
             if len(parts) == 1 and rest is not None:
-                self._room = rest(parts[name])
+                self._room = min(rest(parts[name]), _host_room())
         return parts
 
     def _take(self, size: int) -> bytes:
@@ -190,6 +193,11 @@ class _Parts:
                 raise InputError(f"{self._path} is damaged (a part of it is cut off): get it again")
             size -= len(piece)
             yield piece
+
+
+def _host_room() -> int:
+    """Return how many bytes may be unpacked here: what is read is held twice for a moment."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _mask() -> int:
