@@ -4,7 +4,8 @@ A page is Markdown. In a fenced block of the kind ``console`` a line that begins
 command for the shell, one that begins with ``>`` goes on with it, and the lines up to the next
 command are the command's output, standard error included. ``...`` stands for anything within a
 line, and alone on a line for any number of lines. Numbers with a decimal point, which are times,
-and offsets in functions (``+0x1a``) stand for any such number. A command whose output is not shown
+and offsets in functions (``+0x1a``) stand for any such number, and spaces for any number of
+spaces, for columns are as wide as what is in them. A command whose output is not shown
 may write anything. A command ends with 0, unless the next one shows its exit code by ``echo $?``.
 
 A paragraph that ends with the name of a file in backquotes and a colon makes the block behind it
@@ -20,6 +21,7 @@ from pathlib import Path
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAME_BEFORE = re.compile(r"`([\w./-]+)`:\n\n\Z")
 _ANY = "..."
+_SPACES = re.compile(r"(?:\\ )+")
 _NUMBER = re.compile(r"\d+\\\.\d+")
 _OFFSET = re.compile(r"\\\+0x[0-9a-f]+")
 _EXIT_CODE = "echo $?"
@@ -116,6 +118,7 @@ def _pattern(expected: list[str]) -> str:
 def _piece(text: str) -> str:
     """Return the pattern of text without an ellipsis."""
     pattern = _NUMBER.sub(lambda _: r"\d+\.\d+", re.escape(text))
+    pattern = _SPACES.sub("[ ]+", pattern)
     # At the beginning of a function there is no offset.
     return _OFFSET.sub(lambda _: r"(?:\+0x[0-9a-f]+)?", pattern)
 

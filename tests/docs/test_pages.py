@@ -74,6 +74,8 @@ def test_output_without_a_command_is_a_mistake() -> None:
         (["halted since 1.5 s, sleep+0x2"], "halted since 1.5 s, sleep", True),
         (["halted since 1.5 s, sleep+0x2"], "halted since 1.5 s, wait+0x2", False),
         (["halted since 1.5 s"], "halted since 15 s", False),
+        (["│ a │ b │"], "│ a   │ b │", True),
+        (["│ a │ b │"], "│ a│ b │", False),
     ],
 )
 def test_output_fits_what_is_shown(expected: list[str], output: str, does: bool) -> None:
