@@ -125,6 +125,10 @@ def test_the_command(
     monkeypatch.setattr("sys.stdin", io.StringIO("go call:3\nback\n"))
     assert hypercall("replay", recording, "-i") == 0
     out, error = capsys.readouterr()
+    assert [line for line in out.splitlines() if line.startswith("(replay)")] == [
+        "(replay) go call:3",
+        "(replay) back",
+    ]
     assert [line.split(",")[1] for line in out.splitlines() if "made" in line] == [
         " 3 hypercalls made",
         " 2 hypercalls made",

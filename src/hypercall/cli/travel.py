@@ -215,6 +215,9 @@ def travel(recording: Recording, commands: IO[str], output: IO[str]) -> None:
         try:
             with signals.ask(journey.replay.machine.interrupt):
                 answer = journey.run(line)
+            if not asked and line.strip():
+                # So that answers can be told apart where nobody has seen the questions.
+                output.write(f"{PROMPT}{_printable(line.strip())}\n")
             output.write(answer)
             output.flush()
         except InterruptedReplayError as error:
