@@ -26,25 +26,31 @@ cdef class Instructions(Saved):
         u32(self.env, ENV_ERROR_CODE)[0] = 0
         return 1
 
+    cdef bint is_breakpoint_elsewhere(self, uint64_t rip):
+        # Whether a debug exception comes of the debug registers of contexts that do not run.
+        cdef int index
+        if u32(self.env, ENV_EXCEPTION_IS_INT)[0] or u64(self.env, ENV_EFLAGS)[0] & TRAP_FLAG:
+            return False
+        for index in range(self.context_count):
+            if index != self.current and breakpoints_at(self.contexts[index].state, rip):
+                return True
+        return False
+
     cdef bint passes_breakpoint(self):
         # Whether a breakpoint at this instruction is held back, for the one before it loaded SS
         # (SDM, masking exceptions when switching stacks); with RF set the instruction executes.
-        # The library gives STI the same shadow, hence the look at the code.
+        # The library gives STI the same shadow, hence the look at the code. And it has one list of
+        # breakpoints for all contexts: one of another context is none here.
         cdef uint8_t code[6]
         cdef uint64_t rip = u64(self.env, ENV_EIP)[0]
-        cdef uint64_t controls = u64(self.env, ENV_DR + 56)[0]
-        cdef uint64_t hit = 0
-        cdef int number, count
-        if not u32(self.env, ENV_HFLAGS)[0] & HF_INHIBIT or rip < 6:
-            return False
-        for number in range(4):
-            if (
-                u64(self.env, ENV_DR + 8 * number)[0] == rip
-                and controls >> 2 * number & 3
-                and not controls >> (16 + 4 * number) & 3
-            ):
-                hit |= <uint64_t>1 << number
+        cdef uint64_t hit = breakpoints_at(self.env, rip)
+        cdef int count
         if not hit:
+            if not self.is_breakpoint_elsewhere(rip):
+                return False
+            u64(self.env, ENV_EFLAGS)[0] |= RESUME_FLAG
+            return True
+        if not u32(self.env, ENV_HFLAGS)[0] & HF_INHIBIT or rip < 6:
             return False
         u64(self.env, ENV_EIP)[0] = rip - 6
         count = self.fetch(code, 6)

@@ -265,3 +265,18 @@ cdef void drop_breakpoints(uint8_t *cs, uint8_t *env) noexcept:
         if pointer[0]:
             cpu_breakpoint_remove_by_ref_x86_64(cs, <void *>pointer[0])
             pointer[0] = 0
+
+
+cdef uint64_t breakpoints_at(uint8_t *env, uint64_t address) noexcept:
+    # Which of the debug registers of a context stop execution at an address, a bit each.
+    cdef uint64_t controls = u64(env, ENV_DR + 56)[0]
+    cdef uint64_t found = 0
+    cdef int number
+    for number in range(4):
+        if (
+            u64(env, ENV_DR + 8 * number)[0] == address
+            and controls >> 2 * number & 3
+            and not controls >> (16 + 4 * number) & 3
+        ):
+            found |= <uint64_t>1 << number
+    return found
