@@ -42,6 +42,10 @@ def test_the_timer_by_the_8259a_pair() -> None:
     assert interrupts(f"{PAIR}\n{external}\n{TIMER}") == {0x20: 1}
 
 
+def test_the_pair_reaches_who_leaves_the_local_apic_alone() -> None:
+    assert interrupts(f"{PAIR}\n{TIMER}") == {0x20: 1}
+
+
 def test_a_masked_lint0_keeps_the_pair_out() -> None:
     external = write_apic(0xF0, 0x1FF) + "\n" + write_apic(0x350, 0x10700)
     assert interrupts(f"{PAIR}\n{external}\n{TIMER}") == {}

@@ -89,6 +89,14 @@ class Board:
         entry = apic.lvt[_LVT_LINT0]
         return not entry & MASKED and entry & _DELIVERY_MODE == _EXTERNAL
 
+    def pass_external_interrupts(self) -> None:
+        """Let the boot processor take interrupts of the 8259A pair, as firmware leaves it.
+
+        Kernels that are told to leave the local APIC alone have no others. Source: MultiProcessor
+        Specification 1.4, virtual wire mode.
+        """
+        self._partition.bootstrap.vtls[0].apic.lvt[_LVT_LINT0] = _EXTERNAL
+
     def _external_changed(self, level: bool) -> None:
         self._external = level
         self._partition.effects.interrupt_changed(self._partition.bootstrap)

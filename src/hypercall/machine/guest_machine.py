@@ -162,6 +162,7 @@ class GuestMachine:
         )
         context = self.processors.context(self.partition.bootstrap)
         load_entry(self.processors.registers, context, state)
+        self.board.pass_external_interrupts()
         self._view.entry = state
         self._image = image.name if isinstance(image, Path) else name
         self._append = append or None
