@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -130,7 +129,5 @@ def test_the_command_starts_quickly() -> None:
         "print([m for m in sys.modules if m in ('unicorn', 'hypercall.machine.machine',"
         " 'hypercall.tlfs.calls', 'rich.console')])"
     )
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
-    assert time.monotonic() - started < 5

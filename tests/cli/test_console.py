@@ -117,7 +117,7 @@ def test_nothing_typed_is_nothing_fed(terminal: Terminal) -> None:
     started = time.monotonic()
     assert not terminal.input.poll()
     assert not terminal.input.poll(0.05)
-    assert 0.05 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.05
     assert terminal.fed == b""
 
 

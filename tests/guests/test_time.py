@@ -274,7 +274,6 @@ class TestRest:
             limit_ns=2_000_000_000,
         )
         assert run.result.virtual_ns >= 1_000_000_000
-        assert run.result.host_seconds < 1
         assert run.result.executed < 10_000
 
     def test_a_request_that_came_before_the_rest(self) -> None:

@@ -31,9 +31,9 @@ def test_it_succeeds_with_more_processors_and_less_memory() -> None:
     assert result.exit_code == 0, shown
 
 
-def test_it_takes_less_than_two_seconds() -> None:
+def test_it_is_short() -> None:
     result, _ = take()
-    assert result.host_seconds < 2
+    assert result.executed < 2_000_000
 
 
 def test_a_machine_with_one_processor_fails_where_another_is_needed() -> None:
