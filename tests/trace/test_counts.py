@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypercall.abi.record import CallRecord
 from hypercall.errors import InputError
 from hypercall.tlfs.calls import DECLARATIONS
-from hypercall.trace.counts import LineCounts, count_lines
+from hypercall.trace.counts import LineCounts, count_events, count_lines
 from hypercall.trace.events import (
     Event,
     HaltEvent,
@@ -88,6 +88,15 @@ def test_counting_agrees_with_reading() -> None:
     assert found.counts.span_ns == 100
     assert found.counts.symbols == SYMBOLS
     assert (found.damage, found.damaged) == ([], 0)
+
+
+def test_events_are_counted_as_their_lines_are() -> None:
+    counts = count_events(EVENTS, SYMBOLS.get)
+    lines = counted("".join(written(EVENTS))).counts
+    assert list(counts.calls.by_call()) == list(lines.calls.by_call())
+    assert (counts.records, counts.span_ns) == (lines.records, lines.span_ns)
+    assert counts.symbols == SYMBOLS
+    assert count_events([], SYMBOLS.get).span_ns == 0
 
 
 def test_lines_of_another_form_are_counted_too() -> None:

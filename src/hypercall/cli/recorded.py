@@ -93,7 +93,7 @@ class Recorded:
         recording = Recording.load(self._path)
         machine = recording.machine()
         # What the tour does wrong it does on purpose.
-        checked = recording.guest.name != "tour"
+        checked = not recording.is_tour
         self.description = replace(machine.describe(), checks="on" if checked else "off")
         self.symbol = machine.symbol
         waiting: list[Event] = []

@@ -50,12 +50,12 @@ def record_run(
 
 
 def _guest(options: RunOptions, append: str) -> Guest:
-    from hypercall.recording.recording import Guest
+    from hypercall.recording.recording import TOUR_NAME, Guest
 
     if options.image is None:
         from hypercall.tour import tour_image
 
-        return Guest(tour_image(), "tour", image_format="flat")
+        return Guest(tour_image(), TOUR_NAME, image_format="flat")
     initrd = None if options.initrd is None else _contents(options.initrd, "initrd")
     image = _contents(options.image, "image")
     return Guest(image, options.image.name, initrd, append, options.entry)

@@ -81,8 +81,7 @@ def replay_command(
         travel(recorded, sys.stdin, sys.stdout)
         return
     if check is None:
-        # The tour makes mistakes on purpose.
-        check = "off" if recorded.guest.name == "tour" else "warn"
+        check = "off" if recorded.is_tour else "warn"
     wanted = RunOptions(
         image=recording,
         origin="recording",

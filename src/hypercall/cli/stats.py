@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hypercall.trace.counts import TraceCounts
+    pass
 
 _START = 64
 
@@ -38,8 +38,10 @@ def stats_command(
     from hypercall.cli.counting import check_recorded, count_and_write
     from hypercall.cli.importing import open_trace, report_reading
     from hypercall.cli.inputs import check_input_file
+    from hypercall.cli.recorded import Recorded
     from hypercall.cli.statistics import write_counts
     from hypercall.recording.recording import is_recording
+    from hypercall.trace.counts import count_events
 
     check_input_file(file, "trace")
     with file.open("rb") as stream:
@@ -47,7 +49,8 @@ def stats_command(
             count_and_write(stream, file if check else None)
             return
     if is_recording(file):
-        write_counts(sys.stdout, _count_run(file))
+        recorded = Recorded(file)
+        write_counts(sys.stdout, count_events(recorded, recorded.symbol))
         if check:
             check_recorded(file)
         return
@@ -56,31 +59,3 @@ def stats_command(
     if check:
         check_recorded(file)
     report_reading(trace)
-
-
-def _count_run(path: Path) -> TraceCounts:
-    """Count what happens in a recorded run, which is run again."""
-    from hypercall.cli.recorded import Recorded
-    from hypercall.trace.counts import TraceCounts
-    from hypercall.trace.hub import TraceHub
-    from hypercall.trace.kinds import EVENT_NAMES
-    from hypercall.trace.statistics import Statistics
-
-    recorded = Recorded(path)
-    hub = TraceHub()
-    counts = TraceCounts(Statistics())
-    counts.calls.attach(hub)
-    first: int | None = None
-    for event in recorded:
-        hub.emit(event)
-        name = EVENT_NAMES[type(event)]
-        counts.records[name] = counts.records.get(name, 0) + 1
-        if first is None:
-            first = event.position.time_ns
-        counts.span_ns = event.position.time_ns - first
-    for counted in counts.calls.by_call():
-        for site in counted.call_sites:
-            symbol = None if site is None else recorded.symbol(site)
-            if site is not None and symbol is not None:
-                counts.symbols[site] = symbol
-    return counts

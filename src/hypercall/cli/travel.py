@@ -47,8 +47,7 @@ class Travel:
     """
 
     def __init__(self, recording: Recording) -> None:
-        # What the tour does wrong it does on purpose.
-        self._tour = recording.guest.name == "tour"
+        self._checked = not recording.is_tour
         self._log: list[str] = []
         self._console: list[bytes] = []
         self.replay = Replay(recording, prepare=self._prepare)
@@ -107,7 +106,7 @@ class Travel:
         return text + (self._log[-1] if self._log else "")
 
     def _prepare(self, machine: Machine) -> None:
-        if not self._tour:
+        if self._checked:
             machine.check()
         self._monitor = Monitor(Target(machine))
         machine.state_holders += [self._monitor.calls, self._log, self._console]

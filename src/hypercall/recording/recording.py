@@ -23,6 +23,9 @@ from hypercall.version import package_version
 if TYPE_CHECKING:
     from hypercall.machine.machine import Machine
 
+TOUR_NAME = "tour"
+"""What the image of the tour is called."""
+
 MAGIC = b"HCRUN\r\n\0"
 FORMAT = 1
 """The version of the format."""
@@ -150,6 +153,11 @@ class Recording:
         if self.version != package_version():
             text += f"; hypercall {self.version} recorded it, and this is {package_version()}"
         return text
+
+    @property
+    def is_tour(self) -> bool:
+        """Whether the guest is the bundled one, which makes mistakes on purpose."""
+        return (self.guest.name, self.guest.image_format) == (TOUR_NAME, "flat")
 
     @property
     def limit_ns(self) -> int | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypercall.errors import HypercallError, InputError
 from hypercall.machine.result import StopReason
-from hypercall.recording.moment import CallMoment, Moment, MomentWatch, TimeMoment
+from hypercall.recording.moment import CallMoment, Moment, MomentWatch, TimeMoment, WatchedMoment
 from hypercall.recording.recording import End, Recording
 from hypercall.trace.events import Event, HypercallEvent
 
@@ -53,8 +53,6 @@ class Replay:
         self._spacing = spacing_ns
         self.machine = recording.machine()
         self._calls = [0]
-        self._wanted: int | None = None
-        self._only: int | None = None
         self._ended = [False]
         self.machine.state_holders += [self._calls, self._ended]
         self.machine.trace.subscribe(self._count, HypercallEvent)
@@ -107,18 +105,9 @@ class Replay:
         if call is not None or number <= self.calls or self.ended:
             # How often a call of one kind was made is known from the beginning only.
             self._restore(self._snapshot_before_call(number) if call is None else 0)
-        if call is None:
-            self._wanted = number - self.calls
-        else:
-            self._wanted = number
-        self._only = call
-        try:
-            while not self.ended and self._wanted:
-                self._run_to(self.time_ns + self._spacing)
-            return self._wanted == 0
-        finally:
-            self._wanted = None
-            self._only = None
+        return self._run_until(
+            CallMoment(number if call is not None else number - self.calls, call)
+        )
 
     def go_to(self, moment: Moment) -> bool:
         """Go to a moment, counted from the beginning of the run.
@@ -132,13 +121,7 @@ class Replay:
         if isinstance(moment, CallMoment):
             return self.go_to_call(moment.number, moment.code)
         self._restore(0)
-        watch = MomentWatch(self.machine, moment)
-        try:
-            while not (self.ended or watch.reached):
-                self._run_to(self.time_ns + self._spacing)
-        finally:
-            watch.close()
-        return watch.reached
+        return self._run_until(moment)
 
     def step_back(self, calls: int = 1) -> bool:
         """Go back to the moment when an earlier call had just been made.
@@ -160,6 +143,16 @@ class Replay:
         while not self.ended:
             self._run_to(self.time_ns + self._spacing)
         return self._end
+
+    def _run_until(self, moment: WatchedMoment) -> bool:
+        """Run until a moment comes, counted from now on, or to the end."""
+        watch = MomentWatch(self.machine, moment)
+        try:
+            while not (self.ended or watch.reached):
+                self._run_to(self.time_ns + self._spacing)
+        finally:
+            watch.close()
+        return watch.reached
 
     def _run_to(self, time_ns: int) -> None:
         machine = self.machine
@@ -209,11 +202,4 @@ class Replay:
         self.machine.restore(self._snapshots[index])
 
     def _count(self, event: Event) -> None:
-        assert isinstance(event, HypercallEvent)
         self._calls[0] += 1
-        if self._wanted is None:
-            return
-        if self._only is None or event.record.control & 0xFFFF == self._only:
-            self._wanted -= 1
-            if self._wanted == 0:
-                self.machine.pause()

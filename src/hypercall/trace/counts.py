@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from hypercall.trace.blocks import blocks, reads
-from hypercall.trace.events import HypercallEvent
+from hypercall.trace.events import Event, HypercallEvent
 from hypercall.trace.jsonl_scan import LineCounter
 from hypercall.trace.kinds import EVENT_NAMES
 from hypercall.trace.reading import LONGEST_LINE, MOST_DAMAGES, TraceReader
@@ -32,6 +33,12 @@ class TraceCounts:
     span_ns: int = 0
     symbols: dict[int, str] = field(default_factory=dict)
 
+    def add(self, event: Event) -> None:
+        """Count one event by its kind, and a hypercall by call and outcome."""
+        name = EVENT_NAMES[type(event)]
+        self.records[name] = self.records.get(name, 0) + 1
+        self.calls.count(event)
+
 
 @dataclass(slots=True)
 class LineCounts:
@@ -46,6 +53,27 @@ class LineCounts:
     counts: TraceCounts
     damage: list[tuple[int, str]] = field(default_factory=list)
     damaged: int = 0
+
+
+def count_events(events: Iterable[Event], symbol: Callable[[int], str | None]) -> TraceCounts:
+    """Count events, in their order of time.
+
+    Args:
+        events: the events.
+        symbol: the name of a call site, or None; asked when all events were counted.
+    """
+    counts = TraceCounts(Statistics())
+    first: int | None = None
+    for event in events:
+        counts.add(event)
+        first = event.position.time_ns if first is None else first
+        counts.span_ns = event.position.time_ns - first
+    for counted in counts.calls.by_call():
+        for site in counted.call_sites:
+            name = None if site is None else symbol(site)
+            if site is not None and name is not None:
+                counts.symbols[site] = name
+    return counts
 
 
 def count_lines(stream: BinaryIO) -> LineCounts:
@@ -74,10 +102,8 @@ def count_lines(stream: BinaryIO) -> LineCounts:
             continue
         reader = TraceReader(io.BytesIO(b"\n".join(line for _, line in others)))
         for event in reader:
-            name = EVENT_NAMES[type(event)]
-            counts.records[name] = counts.records.get(name, 0) + 1
+            counts.add(event)
             first, last = min(first, event.position.time_ns), max(last, event.position.time_ns)
-            counts.calls.count(event)
             site = event.position.call_site
             if site is not None and (symbol := reader.symbol(site)) is not None:
                 counts.symbols.setdefault(site, symbol)
