@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hypercall.errors import InputError
 from hypercall.machine.configuration import MachineConfiguration
 from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
 from hypercall.recording.inputs import Input, InputPlayer
 from hypercall.snapshot.container import (
     is_container,
+    one_line,
     parse_json,
     read_container,
     write_container,
@@ -205,20 +205,11 @@ class Recording:
             heads.append(parse_json(data))
             return _configuration(heads[0]).memory + _MORE
 
-        try:
+        with one_line(path, "is damaged", "record the run anew"):
             parts = read_container(
                 path, MAGIC, FORMAT, "a recording of hypercall", _LARGEST_HEAD, rest
             )
             return cls._from_parts(heads[0], parts)
-        except InputError as error:
-            text = str(error)
-            raise InputError(text if text.startswith(f"{path} ") else f"{path}: {text}") from None
-        except Exception as error:
-            # Anything may be wrong with what a stranger made up.
-            raise InputError(
-                f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}): "
-                "record the run anew"
-            ) from None
 
     @classmethod
     def _from_parts(cls, head: dict[str, Any], parts: dict[str, bytes]) -> "Recording":

@@ -12,6 +12,7 @@ import stat
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
@@ -109,6 +110,30 @@ def read_container(
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from None
     except (zstandard.ZstdError, MemoryError) as error:
         raise InputError(f"{path} cannot be unpacked ({error}): get it again") from None
+
+
+@contextmanager
+def one_line(path: Path, what: str, mend: str) -> Iterator[None]:
+    """Make whatever goes wrong with a stranger's file one line.
+
+    Args:
+        path: the file.
+        what: what is said of it where the reason is not an `InputError`.
+        mend: what to do then.
+
+    Raises:
+        InputError: something went wrong.
+    """
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(f"{path} ") else f"{path}: {text}") from None
+    except Exception as error:
+        # Anything may be wrong with what a stranger made up, and whoever takes it finds it out.
+        raise InputError(
+            f"{path} {what} ({type(error).__name__}: {str(error)[:200]}): {mend}"
+        ) from None
 
 
 def _check_head(path: Path, file: BufferedReader, magic: bytes, version: int, what: str) -> None:

@@ -11,6 +11,7 @@ from hypercall.machine.configuration import MachineConfiguration
 from hypercall.snapshot.condition import check_time
 from hypercall.snapshot.container import (
     is_container,
+    one_line,
     parse_json,
     read_container,
     write_container,
@@ -89,18 +90,9 @@ def load_machine(path: Path, make: Callable[[MachineConfiguration], "_Made"]) ->
         heads.append(_parse_head(head))
         return _configuration(heads[0]).memory * 101 // 100 + _MORE
 
-    try:
+    with one_line(path, "is damaged, or of another version of hypercall", "make it anew"):
         parts = read_container(path, MAGIC, FORMAT, "a snapshot of hypercall", _LARGEST_HEAD, rest)
         return _restored(heads[0], parts, make)
-    except InputError as error:
-        text = str(error)
-        raise InputError(text if text.startswith(f"{path} ") else f"{path}: {text}") from None
-    except Exception as error:
-        # Anything may be wrong with what a stranger made up, and the objects find it out.
-        raise InputError(
-            f"{path} is damaged, or of another version of hypercall "
-            f"({type(error).__name__}: {str(error)[:200]}): make it anew"
-        ) from None
 
 
 def is_snapshot(path: Path) -> bool:
