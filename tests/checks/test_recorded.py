@@ -9,7 +9,7 @@ from tests.checks.test_checker import event
 from tests.trace.kvm.recordings import OLD_HYPERCALL, POINTS, Entry, ftrace, trace_dat
 
 from hypercall.checks.finding import MOST_FINDINGS, Finding
-from hypercall.checks.recorded import RecordedChecks, offline_findings, printable
+from hypercall.checks.recorded import RecordedChecks, offline_findings
 from hypercall.checks.rule import Source
 from hypercall.checks.rules import RULES
 from hypercall.trace.description import RunDescription
@@ -249,11 +249,6 @@ def test_a_stranger_s_findings_are_bounded_and_plain() -> None:
     assert first.rule.name == "?[2Jrule 0"
     assert first.rule.severity.value == "warning"
     assert first.text == ("x??" * 1000)[:1000]
-
-
-def test_text_of_strangers_is_printable() -> None:
-    assert printable("a\tb\x1b\u202ec✓", 100) == "a?b??c✓"
-    assert printable("abcdef", 3) == "abc"
 
 
 def test_interrupts_without_any_recorded_call_are_no_unused_recommendation() -> None:

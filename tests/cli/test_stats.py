@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from tests.trace.test_counts import EVENTS, written
 
 from hypercall.cli.app import main
 from hypercall.cli.exit_code import ExitCode
+from hypercall.recording.recording import Recording
 
 
 def run(*arguments: object) -> int:
@@ -74,3 +76,18 @@ def test_what_is_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     path.write_text("hello\n")
     assert run("stats", path) == ExitCode.BAD_INPUT
     assert "is no trace of KVM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_a_recording_that_comes_out_differently(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+) -> None:
+    recording = Recording.load(record(tmp_path, monkeypatch))
+    recording.inputs[0] = replace(recording.inputs[0], data=b"x")
+    recording.save(tmp_path / "other.hcrun")
+    capsys.readouterr()
+    assert run("stats", tmp_path / "other.hcrun", *options) == ExitCode.PASSED
+    assert "hypercall: note: The run is not the recorded one" in capsys.readouterr().err

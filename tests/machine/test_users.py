@@ -20,6 +20,11 @@ def test_those_who_came_later_are_gone() -> None:
     machine.console.output.append(late.append)
     machine.host_poll = lambda seconds: False
     machine.state_holders.append(late)
+    machine.between_turns = late.append
+    machine.input_source = lambda: bool(late)
+    machine.console.on_input = late.append
+    machine.debug_channel.on_exchange = lambda sent, taken: late.append(sent)
+    machine.on_host_wait = late.append
 
     @machine.handle(Call.NOTIFY_LONG_SPIN_WAIT)
     def refuse(vp: object, spin_count: int) -> HvStatus:
@@ -28,6 +33,8 @@ def test_those_who_came_later_are_gone() -> None:
     go_back()
     assert machine.host_poll is None
     assert machine.state_holders == []
+    assert machine.between_turns is machine.input_source is machine.on_host_wait is None
+    assert machine.console.on_input is machine.debug_channel.on_exchange is None
     assert late.append not in machine.console.output
     assert run_machine(machine).words(1) == [HvStatus.SUCCESS]
     assert len(early) == 2

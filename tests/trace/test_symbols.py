@@ -216,3 +216,9 @@ def test_a_lazy_look_up_tells_what_it_knows_without_looking() -> None:
     assert symbols.known is None
     table = symbols.table()
     assert symbols.known is table
+
+
+def test_a_name_that_a_guest_chose_changes_nothing_on_a_terminal() -> None:
+    table = SymbolTable.from_pairs([(0x1000, "a\x1b[2Jb"), (0x2000, "x" * 5000)])
+    assert table.lookup(0x1004) == "a?[2Jb+0x4"
+    assert len(table.lookup(0x2000) or "") == 600

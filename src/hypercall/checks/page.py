@@ -68,7 +68,7 @@ say nothing about what would need its beginning.
 
 `hypercall checks RUN` tells where the guest breaks the rules in JSON lines of `hypercall run`, in a
 recording of `--record`, or in a trace that [KVM recorded on a host](import.md). So do
-`hypercall stats RUN --check` and `hypercall import RUN --check`, and the page of
+`hypercall stats RUN --check`, for traces of KVM `hypercall import RUN --check`, and the page of
 [`hypercall report`](report.md). With `--strict` errors and warnings end in exit code 1.
 
 ```console
@@ -95,9 +95,8 @@ interface is enabled. Its place is the VMCALL in the hypercall page, since the c
 so its findings are told apart by the call. Calls that differ only in what is not recorded are taken
 for different ones.
 
-To check builds each call as an event: some 60,000 calls a second (a trace of 520,000 records with
-100,000 calls took 1.4 to 2.1 s of processor time), where `--statistics` alone counts millions of
-records. So it is a switch there.
+To check builds each call as an event, which takes many times as long as the counts of
+`--statistics` alone. So it is a switch there.
 
 In Python `hypercall.checks.RecordedChecks` takes the events and has the `findings` and what is
 `unchecked`; `hypercall.checks.offline_findings(events, description)` is the short form.

@@ -12,6 +12,7 @@ from hypercall.checks.finding import MOST_FINDINGS, Finding
 from hypercall.checks.placement import list_sizes
 from hypercall.checks.rule import Need, Rule, Severity, Source
 from hypercall.checks.rules import RULES, rule_named
+from hypercall.printable import printable
 from hypercall.tlfs.msrs import SyntheticMsr
 from hypercall.trace.description import RunDescription
 from hypercall.trace.events import Event, FindingEvent, HypercallEvent, MsrEvent
@@ -216,16 +217,6 @@ def offline_findings(
         checks.feed(event)
     checks.finish()
     return checks.findings
-
-
-def printable(text: str, longest: int) -> str:
-    """Return a text of a stranger's as one line that changes nothing on a terminal.
-
-    Args:
-        text: the text.
-        longest: how many characters of it are wanted.
-    """
-    return "".join(each if each.isprintable() else "?" for each in text[:longest])
 
 
 def _few(need: Need, known: int, calls: int) -> Iterator[_Lack]:

@@ -65,8 +65,7 @@ def _check(path: Path, *, strict: bool) -> None:
     checks = check_events(recorded, recorded.description)
     write_recorded(sys.stdout, checks, recorded.symbol)
     sys.stdout.flush()
-    for note in recorded.notes:
-        sys.stderr.write(f"hypercall: note: {note}\n")
+    recorded.write_notes(sys.stderr)
     recorded.raise_damage()
     if strict and checks.failures:
         raise typer.Exit(ExitCode.GUEST_FAILED)

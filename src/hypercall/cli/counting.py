@@ -19,6 +19,7 @@ def check_recorded(path: Path) -> None:
 
     recorded = Recorded(path)
     write_recorded(sys.stdout, check_events(recorded, recorded.description), recorded.symbol)
+    recorded.write_notes(sys.stderr)
 
 
 def count_and_write(stream: BinaryIO, checked: Path | None = None) -> None:

@@ -68,8 +68,7 @@ def export_command(
         _write_text(recorded, output)
     else:
         _write_perfetto(recorded, output)
-    for note in recorded.notes:
-        sys.stderr.write(f"hypercall: note: {note}\n")
+    recorded.write_notes(sys.stderr)
     recorded.raise_damage()
 
 

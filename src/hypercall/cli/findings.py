@@ -128,7 +128,7 @@ def write_recorded(
         symbol: the name of a guest-virtual address, or None.
     """
     # Not at the top: most runs are not recorded.
-    from hypercall.checks.recorded import printable
+    from hypercall.printable import printable
 
     def place(finding: Finding) -> str:
         name = symbol(finding.address)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from hypercall.cli.inputs import check_input_file, reason_of
 from hypercall.errors import InputError
@@ -65,6 +65,11 @@ class Recorded:
     def __iter__(self) -> Iterator[Event]:
         """Read the events in their order."""
         return self._events
+
+    def write_notes(self, stream: IO[str]) -> None:
+        """Write what the recording does not tell, or did not do again, a line each."""
+        for note in self.notes:
+            stream.write(f"hypercall: note: {note}\n")
 
     def raise_damage(self) -> None:
         """Tell of the damage, once everything else is done.

@@ -53,6 +53,9 @@ def stats_command(
         write_counts(sys.stdout, count_events(recorded, recorded.symbol))
         if check:
             check_recorded(file)
+        else:
+            sys.stdout.flush()
+            recorded.write_notes(sys.stderr)
         return
     trace = open_trace(file, "auto")
     write_counts(sys.stdout, trace.counts())

@@ -177,7 +177,8 @@ def sweep_command(
 
     Exit codes: 0 the guest survives everything, 1 something makes it panic, hang or go wrong, 2 bad
     usage or input, or a guest that fails without faults too, 70 a run of this program failed, 74
-    an output could not be written, 130 interrupted; the rows so far are written.
+    an output could not be written, 130 interrupted, 141 the reader of the standard output went
+    away; the rows so far are written.
     """
     # Not at the top, so that the other commands start quickly.
     from hypercall.cli.guest import origin_of

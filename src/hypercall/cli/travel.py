@@ -14,6 +14,7 @@ from hypercall.cli.signals import StopSignals
 from hypercall.errors import HypercallError, InputError
 from hypercall.gdb.monitor import Monitor
 from hypercall.gdb.target import Target
+from hypercall.printable import printable
 from hypercall.recording.moment import FORMS, CallMoment, TimeMoment, parse_moment
 from hypercall.recording.replay import InterruptedReplayError, Replay
 from hypercall.trace.events import HypercallEvent
@@ -27,6 +28,7 @@ PROMPT = "(replay) "
 
 _MOST_LINES = 1000
 _FEW_LINES = 10
+_LONGEST_LINE = 4096
 _MOST_DIGITS = 9
 # What the machine tells at gdb's prompt it tells here too.
 _LOOKING = (
@@ -152,7 +154,7 @@ class Travel:
     def _show_console(self, words: list[str]) -> str:
         text = b"".join(self._console).decode("utf-8", "backslashreplace").replace("\r\n", "\n")
         lines = text.splitlines()[-_count(words, _FEW_LINES) :]
-        return "".join(f"{_printable(line)}\n" for line in lines)
+        return "".join(f"{printable(line.expandtabs(), _LONGEST_LINE)}\n" for line in lines)
 
     def _findings(self, words: list[str]) -> str:
         machine = self.replay.machine
@@ -216,7 +218,7 @@ def travel(recording: Recording, commands: IO[str], output: IO[str]) -> None:
                 answer = journey.run(line)
             if not asked and line.strip():
                 # So that answers can be told apart where nobody has seen the questions.
-                output.write(f"{PROMPT}{_printable(line.strip())}\n")
+                output.write(f"{PROMPT}{printable(line.strip(), _LONGEST_LINE)}\n")
             output.write(answer)
             output.flush()
         except InterruptedReplayError as error:
@@ -236,7 +238,3 @@ def _count(words: list[str], default: int, least: int = 1) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) < least:
         raise InputError(f"{text[:30]!r} is no number from {least} on")
     return int(text)
-
-
-def _printable(line: str) -> str:
-    return "".join(each if each.isprintable() or each == "\t" else "?" for each in line)

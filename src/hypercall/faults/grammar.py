@@ -288,9 +288,15 @@ def parse_fault_time(text: str, name: str) -> int:
 
 
 def _site(texts: Mapping[str, str]) -> Site | None:
-    if "site" not in texts:
-        return None
-    text = texts["site"]
+    return parse_site(texts["site"]) if "site" in texts else None
+
+
+def parse_site(text: str) -> Site:
+    """Turn what a user writes into a place: ``symbol``, ``symbol+0x1a [module]`` or an address.
+
+    Raises:
+        InputError: it is none.
+    """
     if text[:1].isdigit():
         return Site(address=_integer(text, "site", (1 << 64) - 1))
     match = _SYMBOL.fullmatch(text)

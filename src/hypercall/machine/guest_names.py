@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from hypercall.trace.linux_modules import (
-    KERNEL_HALF,
     MODULES,
     Evidence,
     Read,
@@ -13,7 +12,7 @@ from hypercall.trace.linux_modules import (
     holds,
     list_modules,
 )
-from hypercall.trace.symbols import LazySymbols, SymbolTable
+from hypercall.trace.symbols import KERNEL_HALF, LazySymbols, SymbolTable
 
 _MODULE_AREA = range(0xFFFF_FFFF_A000_0000, 0xFFFF_FFFF_FF00_0000)
 """Where Linux has its modules, in whichever configuration."""

@@ -13,8 +13,7 @@ from hypercall.partition.partition import Partition
 from hypercall.partition.virtual_processor import VirtualProcessor
 from hypercall.tlfs.registers import RegisterName
 from hypercall.trace.kallsyms import find_kallsyms
-from hypercall.trace.linux_modules import KERNEL_HALF
-from hypercall.trace.symbols import SymbolTable, symbols_of_elf
+from hypercall.trace.symbols import KERNEL_HALF, SymbolTable, symbols_of_elf
 
 _PAGE = 4096
 _STACK_POINTER = 4

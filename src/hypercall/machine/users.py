@@ -27,6 +27,8 @@ def remember_users(
     served, outputs = dict(handlers), list(machine.console.output)
     poll, holders, debugging = machine.host_poll, list(machine.state_holders), machine.debugging
     breakpoints, watchpoints = debugging.breakpoints, debugging.watchpoints
+    between, source, waited = machine.between_turns, machine.input_source, machine.on_host_wait
+    on_input, on_exchange = machine.console.on_input, machine.debug_channel.on_exchange
 
     def go_back() -> None:
         subscribers()
@@ -40,5 +42,8 @@ def remember_users(
         machine.host_poll = poll
         machine.state_holders[:] = holders
         debugging.breakpoints, debugging.watchpoints = breakpoints, watchpoints
+        machine.between_turns, machine.input_source = between, source
+        machine.on_host_wait, machine.console.on_input = waited, on_input
+        machine.debug_channel.on_exchange = on_exchange
 
     return go_back

@@ -10,6 +10,7 @@ from hypercall.durations import duration_text, parse_duration
 from hypercall.errors import InputError
 from hypercall.machine.result import RunResult, StopReason
 from hypercall.tlfs.calls import DECLARATIONS
+from hypercall.tlfs.control import CODE_MASK
 from hypercall.trace.events import Event, HypercallEvent
 from hypercall.trace.hub import TraceHub
 from hypercall.trace.kinds import EVENT_NAMES
@@ -240,7 +241,7 @@ class MomentWatch:
         assert isinstance(event, HypercallEvent)
         assert isinstance(self._moment, CallMoment)
         code = self._moment.code
-        if code is None or event.record.control & 0xFFFF == code:
+        if code is None or event.record.control & CODE_MASK == code:
             self._happened(event)
 
     def _happened(self, event: Event) -> None:

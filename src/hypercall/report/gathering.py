@@ -36,6 +36,7 @@ from hypercall.trace.kinds import EVENT_NAMES
 from hypercall.trace.reach import Purpose
 from hypercall.trace.remembered import Remembered
 from hypercall.trace.shown import event_line, show_call
+from hypercall.trace.statistics import outcome_of
 
 DEFAULT_ROWS = 20_000
 MOST_ROWS = 500_000
@@ -412,4 +413,4 @@ def _call_text(record: CallRecord) -> _CallText:
     shown = show_call(record)
     status = None if record.result is None or record.continued else record.result & 0xFFFF
     problem = bool(status) or record.fault == "#UD"
-    return _CallText(shown.name, shown.outcome.split(",")[0] or "done", shown.line, problem)
+    return _CallText(shown.name, outcome_of(record), shown.line, problem)

@@ -10,6 +10,7 @@ from typing import Any
 from hypercall.abi.decoder import DecodedCall, decode_call
 from hypercall.errors import InputError
 from hypercall.faults.fault import Site
+from hypercall.faults.grammar import parse_site
 from hypercall.tlfs.calls import Call
 from hypercall.tlfs.status import HvStatus
 from hypercall.trace.events import HypercallEvent
@@ -341,18 +342,7 @@ def _call(code: int) -> Call | int:
 def _site(site: str | int) -> Site:
     if isinstance(site, int):
         return Site(address=site)
-    name, bracket, module = site.partition(" [")
-    symbol, _, offset = name.partition("+")
-    try:
-        if symbol.startswith("0x"):
-            return Site(address=int(symbol, 16))
-        return Site(
-            symbol,
-            int(offset, 16) if offset else None,
-            module=module.removesuffix("]") if bracket else None,
-        )
-    except ValueError:
-        raise InputError(f"{site!r} is no place: give symbol, symbol+0x1a or 0x1234") from None
+    return parse_site(site)
 
 
 def _fits(arguments: Mapping[str, Any], name: str, wanted: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hypercall.faults.armed import ArmedFault
 from hypercall.faults.fault import Fault
 from hypercall.machine.machine import Machine
-from hypercall.machine.result import REASON_TEXTS, RunResult, StopReason
+from hypercall.machine.result import REASON_TEXTS, TO_BE_CONTINUED, RunResult, StopReason
 from hypercall.testing.console_log import ConsoleLog
 from hypercall.testing.failures import GuestEndedError, GuestTimeoutError
 from hypercall.testing.recorder import CallRecorder
@@ -16,7 +16,6 @@ from hypercall.testing.settings import GuestSettings
 from hypercall.testing.shell import Shell
 
 _NANOSECONDS = 1_000_000_000
-_GOES_ON = (StopReason.UNTIL, StopReason.LIMIT, StopReason.PAUSED, StopReason.DEBUGGER)
 
 
 class Guest:
@@ -78,7 +77,7 @@ class Guest:
         """
         __tracebackhide__ = True
         result = self.machine.run(self._limit(timeout))
-        if result.reason in _GOES_ON:
+        if result.reason in TO_BE_CONTINUED:
             raise GuestTimeoutError(f"the guest did not end within {timeout:g} s of virtual time")
         return result
 
@@ -108,7 +107,7 @@ class Guest:
                     f"{what} took more than {timeout:g} s of virtual time, until "
                     f"{result.virtual_ns / 1e9:.6f} s"
                 )
-            if result.reason not in _GOES_ON:
+            if result.reason not in TO_BE_CONTINUED:
                 raise GuestEndedError(f"{end_text(result)} while the test waited for {what}")
 
     def wait_for(self, text: str, timeout: float = 30.0) -> str:

@@ -53,9 +53,9 @@ class Observation:
             for event in self._events:
                 writer.write(event)
             sections.append((_title("trace", self._count, self._lines), "".join(written)))
-            states = self._machine.processor_states()
-            text = processor_text(states, self._last_seen, self._machine.symbol)
-            sections.append(("virtual processors", text))
+        states = self._machine.processor_states()
+        text = processor_text(states, self._last_seen, self._machine.symbol)
+        sections.append(("virtual processors", text))
         return tuple(sections)
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ import struct
 from array import array
 from typing import NamedTuple
 
-from hypercall.trace.symbols import SymbolTable
+from hypercall.trace.symbols import KERNEL_HALF, SymbolTable
 
 # Every character that occurs in a name stands for itself, so the ten digits are ten neighbouring
 # one-character tokens in every kernel.
@@ -37,7 +37,6 @@ _TOKENS = 256
 _SYMBOLS_PER_MARKER = 256
 _LONGEST_NAME = 512
 _MOST_SPELLINGS = 4096
-_KERNEL_HALF = 0xFFFF_8000_0000_0000
 # How far the kernel's addresses are from physical ones if it was not moved (__START_KERNEL_map).
 _KERNEL_MAP = 0xFFFF_FFFF_8000_0000
 
@@ -169,7 +168,7 @@ def find_kallsyms(
         the base is read from memory), or None if there is no complete table. Symbols that are
         offsets into the per-processor areas are left out: they are not addresses.
     """
-    if running_at is not None and running_at < _KERNEL_HALF:
+    if running_at is not None and running_at < KERNEL_HALF:
         # Not the address of a kernel: a small guest, which may have much memory to search.
         return None
     distance = None
@@ -323,7 +322,7 @@ def _table(
         if offsets_at < 0 or base_at + 8 > len(image):
             continue
         base = struct.unpack_from("<Q", image, base_at)[0]
-        if base >= _KERNEL_HALF:
+        if base >= KERNEL_HALF:
             offsets = array("i", bytes(image[offsets_at : offsets_at + 4 * count]))
             addresses = _addresses(offsets, base)
             if addresses is not None:
@@ -373,6 +372,6 @@ def _relative_addresses(data: bytes, start: int) -> list[int] | None:
     """
     places = range(start, start + len(data), 4)
     addresses = [place + word for place, word in zip(places, array("i", data), strict=True)]
-    if not addresses or addresses[0] < _KERNEL_HALF or addresses[-1] >> 64:
+    if not addresses or addresses[0] < KERNEL_HALF or addresses[-1] >> 64:
         return None
     return None if any(map(int.__gt__, addresses, addresses[1:])) else addresses

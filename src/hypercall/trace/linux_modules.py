@@ -22,9 +22,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from hypercall.trace.symbols import Place
+from hypercall.trace.symbols import KERNEL_HALF, Place
 
-KERNEL_HALF = 0xFFFF_8000_0000_0000
 """Where the addresses of kernels begin."""
 MODULES = "modules"
 """The symbol of the head of the list."""

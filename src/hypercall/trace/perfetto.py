@@ -134,7 +134,8 @@ class PerfettoWriter:
         track = self._vp_track(position.vp_index, position.vtl)
         name, details = self._calls.of(record)
         site = position.rip if position.call_site is None else position.call_site
-        details += self._annotations([("from", self._symbol(site) or f"{site:#x}")])
+        if site:
+            details += self._annotations([("from", self._symbol(site) or f"{site:#x}")])
         flows = self._flows.called(event)
         details += b"".join(fixed64_field(_FLOW, flow.number) for flow in flows)
         start = self._track_event(_BEGIN, track, EVENT_NAMES[HypercallEvent], name) + details
@@ -175,7 +176,8 @@ class PerfettoWriter:
     def _instant(self, event: Event, extra: bytes = b"", track: int = 0) -> None:
         position = event.position
         track = track or self._vp_track(position.vp_index, position.vtl)
-        values = [*event_values(event), ("rip", f"{position.rip:#x}")]
+        # Recorded traces of others have no places.
+        values = [*event_values(event), *([("rip", f"{position.rip:#x}")] if position.rip else [])]
         data = self._shown(_INSTANT, track, event) + self._annotations(values) + extra
         self._event(position.time_ns, data)
 

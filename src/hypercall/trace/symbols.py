@@ -13,6 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from hypercall.errors import InputError
+from hypercall.printable import printable
+
+KERNEL_HALF = 0xFFFF_8000_0000_0000
+"""The lowest address of the half of an address space that Linux has for itself."""
+
+_LONGEST_SHOWN = 600
 
 
 class NameSequence(Protocol):
@@ -126,7 +132,8 @@ class SymbolTable:
         found = self.find(address)
         if found is None:
             return None
-        return str(Place(*found))
+        # The guest, or whoever made its image, has chosen the name.
+        return printable(str(Place(*found)), _LONGEST_SHOWN)
 
     def addresses_of(self, name: str) -> list[int]:
         """Return the addresses of all symbols with a name, in ascending order."""
